@@ -1,0 +1,5 @@
+//! The pumice command line.
+
+fn main() {
+    println!("pumice {}", env!("CARGO_PKG_VERSION"));
+}

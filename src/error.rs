@@ -1,0 +1,136 @@
+//! The one error type. A variant is something a caller can act on; it carries the names and numbers that
+//! tell which file, key or tensor, what was found and what was expected.
+
+use std::path::PathBuf;
+
+mod gguf;
+
+pub use gguf::GgufDefect;
+
+/// What every fallible call of this crate returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong. Messages are one line of English for people; match on the variant instead.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused to open, map, read or write a file.
+    #[error("{path}: cannot {action}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried, as a verb: "open", "map", "read".
+        action: &'static str,
+        /// The system's own answer.
+        source: std::io::Error,
+    },
+    /// The bytes of a file are not a GGUF file that this library reads.
+    #[error("{file}: {defect}")]
+    Gguf {
+        /// The file, or the name the caller gave to a buffer.
+        file: String,
+        /// What is wrong, and where.
+        defect: GgufDefect,
+    },
+    /// A metadata key that the model or its tokenizer needs is not there.
+    #[error("{file}: the metadata key `{key}` is missing")]
+    MissingKey {
+        /// The file.
+        file: String,
+        /// The key, as GGUF spells it.
+        key: String,
+    },
+    /// A metadata key is there with a type or a value that makes no sense.
+    #[error("{file}: the metadata key `{key}` is {found}, expected {expected}")]
+    BadKey {
+        /// The file.
+        file: String,
+        /// The key, as GGUF spells it.
+        key: String,
+        /// What the file says.
+        found: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// A tensor that the architecture needs is not there.
+    #[error("{file}: the tensor `{name}` is missing")]
+    MissingTensor {
+        /// The file.
+        file: String,
+        /// The tensor, as GGUF spells it.
+        name: String,
+    },
+    /// A tensor is there with a shape or a type that does not fit the model.
+    #[error("{file}: the tensor `{name}` is {found}, expected {expected}")]
+    BadTensor {
+        /// The file.
+        file: String,
+        /// The tensor, as GGUF spells it.
+        name: String,
+        /// What the file says.
+        found: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// The file is sound, but asks for something this version does not have.
+    #[error("{file}: {what} `{found}` is not supported; supported: {supported}")]
+    Unsupported {
+        /// The file.
+        file: String,
+        /// The kind of thing: "architecture", "tokenizer", "pre-tokenizer", "tensor type".
+        what: &'static str,
+        /// What the file asks for.
+        found: String,
+        /// What this version has.
+        supported: String,
+    },
+    /// The file has no vocabulary, so text can be neither encoded nor decoded.
+    #[error("{file}: the file has no tokenizer (`tokenizer.ggml.model` is missing or `none`)")]
+    NoTokenizer {
+        /// The file.
+        file: String,
+    },
+    /// A token id that the vocabulary does not have.
+    #[error("token {token} is outside the vocabulary of {n_vocab} tokens")]
+    TokenOutOfRange {
+        /// The id.
+        token: u32,
+        /// Ids are below this.
+        n_vocab: usize,
+    },
+    /// An argument or an option is outside its range.
+    #[error("{name} is {found}, expected {expected}")]
+    InvalidArgument {
+        /// The argument or option.
+        name: &'static str,
+        /// What was given.
+        found: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// The sequence would outgrow the session's context.
+    #[error("the context is full: {needed} positions are needed, the session has {n_ctx}")]
+    ContextFull {
+        /// Positions the call would have needed.
+        needed: usize,
+        /// Positions the session has.
+        n_ctx: usize,
+    },
+    /// Memory could not be had.
+    #[error("cannot allocate {bytes} bytes for {what}")]
+    NoMemory {
+        /// Bytes asked for.
+        bytes: usize,
+        /// What they were for.
+        what: &'static str,
+    },
+    /// The caller cancelled the work; sequences are as they were before the call.
+    #[error("cancelled")]
+    Cancelled,
+    /// A defect of this library, caught before it could do harm.
+    #[error("internal error: {what}")]
+    Internal {
+        /// The panic's message.
+        what: String,
+    },
+}

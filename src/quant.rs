@@ -1,0 +1,5 @@
+//! The quantized block formats, scalar and from each format's definition: what every kernel is measured against.
+
+mod ggml_type;
+
+pub use ggml_type::GgmlType;
