@@ -21,6 +21,25 @@ pub trait Block: Pod {
 
     /// Writes the block's integers and the scale and minimum of each group.
     ///
-    /// `q` holds `LEN` values, `scale` and `min` hold `LEN / GROUP` (`min` may be empty without minimums).
+    /// `q` holds `LEN` values in the order of the weights, `scale` and `min` hold `LEN / GROUP` (`min` may be empty
+    /// without minimums). An offset of the format is taken out of `q` where all of it fits an i8.
+    ///
+    /// # Panics
+    ///
+    /// When a slice is of another length; no content of the block can make it panic.
     fn unpack(&self, q: &mut [i8], scale: &mut [f32], min: &mut [f32]);
+}
+
+/// An f16 as files store it, little-endian, to f32: exact.
+pub(super) fn f16_to_f32(bytes: [u8; 2]) -> f32 {
+    half::f16::from_le_bytes(bytes).to_f32()
+}
+
+/// The low nibbles of `packed` in order to the first half of `q`, the high ones to the second, each through `value`.
+pub(super) fn split_nibbles(packed: &[u8], q: &mut [i8], value: impl Fn(u8) -> i8) {
+    let (low, high) = q.split_at_mut(packed.len());
+    for ((low, high), byte) in low.iter_mut().zip(high).zip(packed) {
+        *low = value(byte & 15);
+        *high = value(byte >> 4);
+    }
 }
