@@ -5,12 +5,16 @@
 //! - [`error`]: the one error type
 //! - [`quant`]: the quantized block formats, scalar: the specification of every kernel
 //! - [`gguf`]: bytes to typed metadata and a tensor table
+//! - [`pool`]: the worker threads of a forward step
 //! - [`cpu`]: the kernel tables, one per instruction set, all bit-equal to the scalar one
 //! - [`token`]: vocabularies and tokenizers
 //! - [`model`]: the forward pass, the KV cache, sessions
 //! - [`sample`]: logits to a token
 
+pub mod cpu;
 pub mod error;
+pub mod pool;
 pub mod quant;
 
+pub use cpu::Kernels;
 pub use error::{Error, GgufDefect, Result};

@@ -1,0 +1,26 @@
+//! The kernels: one table per instruction set, every entry equal bit for bit to the scalar one.
+//!
+//! The kernels are written once over sixteen lanes (`vector::Simd`) and compiled for each instruction set;
+//! `quantized::scalar` is the plain statement of what a quantized product is. Which table to use is a choice at run
+//! time: [`Kernels::best`], or any of [`Kernels::available`].
+#![allow(unsafe_code)] // intrinsics, and results written by several threads into one matrix
+
+mod attention;
+mod float;
+mod math;
+mod matmul;
+mod norm;
+mod panel;
+mod quantized;
+mod scalar;
+mod table;
+#[cfg(test)]
+mod tests;
+mod unpack;
+mod vector;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+pub use attention::{HeadPages, MAX_HEAD_DIM, PAGE, head_page_len};
+pub use matmul::{Matrix, Workspace, matmul};
+pub use table::{Kernels, Query};

@@ -1,0 +1,83 @@
+//! The exponential, and what is made of it.
+
+use super::vector::Simd;
+
+/// e to the power of `x`, for `x` clamped to -87..=88: at most 1 unit in the last place off over that range.
+///
+/// x = n ln 2 + r with |r| <= ln 2 / 2, then a polynomial for e^r (S. L. Moshier, Cephes `expf`) and 2^n by exponent
+/// bits. Every step is one IEEE operation, so all CPUs agree to the last bit; the platform's own `exp` would not.
+#[inline(always)]
+pub(super) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
+    // Adding 1.5 * 2^23 leaves the nearest integer in the low bits.
+    let magic = s.splat(12_582_912.0);
+    let x = s.min(s.max(x, s.splat(-87.0)), s.splat(88.0));
+    let t = s.fma(x, s.splat(std::f32::consts::LOG2_E), magic);
+    let n = s.sub(t, magic);
+    // ln 2 in two parts; the first has few enough bits that n times it is exact.
+    let r = s.fma(n, s.splat(-0.693_359_4), x);
+    let r = s.fma(n, s.splat(2.121_944_4e-4), r);
+    let mut p = s.splat(1.987_569_1e-4);
+    for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+        p = s.fma(p, r, s.splat(c));
+    }
+    let y = s.add(s.fma(p, s.mul(r, r), r), s.splat(1.0));
+    // The magic constant's own bits leave the register in the shift, so only n is left in the exponent's place.
+    let power = s.add_i(s.shl::<23>(s.as_i32(t)), s.splat_i(0x3f80_0000));
+    s.mul(y, s.as_f32(power))
+}
+
+/// x / (1 + e^-z): SiLU for z = x.
+#[inline(always)]
+fn gated<S: Simd>(s: S, x: S::F, z: S::F) -> S::F {
+    let e = exp(s, s.sub(s.splat(0.0), z));
+    s.div(x, s.add(s.splat(1.0), e))
+}
+
+/// gate = SiLU(gate) * up.
+#[inline(always)]
+pub(super) fn swiglu<S: Simd>(s: S, gate: &mut [f32], up: &[f32]) {
+    lanes2(gate, up, |g, u| {
+        let g = s.load(g);
+        s.to_array(s.mul(gated(s, g, g), s.load(u)))
+    });
+}
+
+/// x = GELU(x) in its tanh form, 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), which is x / (1 + e^-2z).
+#[inline(always)]
+pub(super) fn gelu<S: Simd>(s: S, x: &mut [f32]) {
+    lanes(x, |x| {
+        let x = s.load(x);
+        let cubic = s.fma(s.mul(s.mul(x, x), x), s.splat(0.044_715), x);
+        s.to_array(gated(s, x, s.mul(cubic, s.splat(2.0 * 0.797_884_6))))
+    });
+}
+
+/// Applies `f` to sixteen elements at a time, the last ones padded with zeros.
+#[inline(always)]
+fn lanes(x: &mut [f32], f: impl Fn(&[f32; 16]) -> [f32; 16]) {
+    let (whole, rest) = x.as_chunks_mut::<16>();
+    for x in whole {
+        *x = f(x);
+    }
+    let out = f(&padded(rest));
+    rest.copy_from_slice(&out[..rest.len()]);
+}
+
+#[inline(always)]
+fn lanes2(x: &mut [f32], y: &[f32], f: impl Fn(&[f32; 16], &[f32; 16]) -> [f32; 16]) {
+    let (whole, rest) = x.as_chunks_mut::<16>();
+    let (whole_y, rest_y) = y.as_chunks::<16>();
+    for (x, y) in whole.iter_mut().zip(whole_y) {
+        *x = f(x, y);
+    }
+    let out = f(&padded(rest), &padded(rest_y));
+    rest.copy_from_slice(&out[..rest.len()]);
+}
+
+/// Fewer than sixteen elements, then zeros.
+#[inline(always)]
+pub(super) fn padded(rest: &[f32]) -> [f32; 16] {
+    let mut all = [0.0; 16];
+    all[..rest.len()].copy_from_slice(rest);
+    all
+}

@@ -1,0 +1,136 @@
+//! Matrix products on all threads: quantizing the tokens, dealing out rows.
+
+use std::ops::Range;
+use std::sync::Mutex;
+
+use super::panel::{BLOCK, Panels};
+use super::quantized::Tile;
+use super::table::Kernels;
+use super::{float, quantized};
+use crate::pool::Team;
+use crate::quant::GgmlType;
+
+/// A weight matrix as it lies in the file.
+#[derive(Clone, Copy)]
+pub struct Matrix<'a> {
+    /// The element type: one of those that [`crate::quant::is_supported`] accepts.
+    pub ty: GgmlType,
+    /// The rows, one after the other.
+    pub data: &'a [u8],
+    /// Results: the length of an output.
+    pub rows: usize,
+    /// The length of an input.
+    pub cols: usize,
+}
+
+/// What products need besides their operands; made once, used again and again.
+#[derive(Default)]
+pub struct Workspace {
+    panels: Panels,
+    /// One for every thread.
+    tiles: Vec<Mutex<Tile>>,
+}
+
+/// One matrix, as a kernel and its operands.
+enum Job<'a> {
+    Quantized(super::table::QuantizedFn, quantized::Product<'a>),
+    Float(super::table::FloatFn, float::Product<'a>),
+}
+
+/// Rows that a thread takes at a time, at most; a multiple of every kernel's own group.
+const PIECE: usize = 64;
+
+/// Multiplies the same tokens, `x` as `[token][col]`, by several matrices of `cols` columns, each into its own output
+/// as `[token][row]`. What the outputs held before is lost.
+///
+/// # Panics
+/// If a length does not fit or a type is not supported: matrices come from a model, which checked both.
+pub fn matmul(
+    kernels: &'static Kernels,
+    team: &Team,
+    work: &mut Workspace,
+    x: &[f32],
+    cols: usize,
+    products: &mut [(Matrix, &mut [f32])],
+) {
+    let tokens = x.len() / cols;
+    assert_eq!(x.len(), tokens * cols, "whole tokens of {cols} values");
+    work.tiles.resize_with(team.threads(), Mutex::default);
+    if products.iter().any(|(matrix, _)| kernels.quantized(matrix.ty).is_some()) {
+        quantize(kernels, team, &mut work.panels, x, cols);
+    }
+
+    let mut jobs = Vec::with_capacity(products.len());
+    // The pieces of all jobs, one range after the other.
+    let mut ends = Vec::with_capacity(products.len());
+    let mut pieces = 0;
+    let all: usize = products.iter().map(|(matrix, _)| matrix.rows).sum();
+    // Small matrices: still several pieces for each thread.
+    let piece = (all / (team.threads() * 4)).next_multiple_of(16).clamp(16, PIECE);
+    for (matrix, out) in products.iter_mut() {
+        let row_bytes = matrix.ty.row_bytes(cols).expect("whole blocks");
+        assert!(matrix.cols == cols && matrix.data.len() == matrix.rows * row_bytes, "the matrix's own size");
+        assert_eq!(out.len(), tokens * matrix.rows, "a result for every token and row");
+        let (out, out_stride, weights) = (out.as_mut_ptr(), matrix.rows, matrix.data);
+        jobs.push(if let Some(kernel) = kernels.quantized(matrix.ty) {
+            let x = &work.panels;
+            Job::Quantized(kernel, quantized::Product { weights, row_bytes, rows: matrix.rows, x, out, out_stride })
+        } else {
+            let kernel = kernels.float(matrix.ty).expect("a supported type");
+            Job::Float(kernel, float::Product { weights, cols, x, out, out_stride })
+        });
+        pieces += matrix.rows.div_ceil(piece);
+        ends.push((pieces, matrix.rows));
+    }
+    let jobs = Jobs { jobs, tiles: &work.tiles };
+    team.for_each(pieces, |thread, index| {
+        let job = ends.partition_point(|(end, _)| *end <= index);
+        let rows = ends[job].1;
+        let begin = if job == 0 { 0 } else { ends[job - 1].0 };
+        let first = (index - begin) * piece;
+        // SAFETY: pieces are disjoint ranges of rows, and each is run once.
+        unsafe { jobs.run(thread, job, first..rows.min(first + piece)) };
+    });
+}
+
+struct Jobs<'a> {
+    jobs: Vec<Job<'a>>,
+    tiles: &'a [Mutex<Tile>],
+}
+
+// SAFETY: the raw pointers inside are only written through, in `run`, whose contract keeps the writes apart.
+unsafe impl Sync for Jobs<'_> {}
+
+impl Jobs<'_> {
+    /// # Safety
+    /// No other call, now or before, has any of these rows of this job.
+    unsafe fn run(&self, thread: usize, job: usize, rows: Range<usize>) {
+        match &self.jobs[job] {
+            Job::Quantized(kernel, product) => {
+                let mut tile = self.tiles[thread].lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                // SAFETY: the output has a place for every token and row, nobody else has these rows, and the table
+                // that the kernel came from was handed out by `available`.
+                unsafe { kernel(product, rows.start, rows.end, &mut tile) }
+            }
+            // SAFETY: the same.
+            Job::Float(kernel, product) => unsafe { kernel(product, rows.start, rows.end) },
+        }
+    }
+}
+
+/// Quantizes the tokens, a group at a time on each thread.
+fn quantize(kernels: &'static Kernels, team: &Team, panels: &mut Panels, x: &[f32], cols: usize) {
+    panels.resize(x.len() / cols, cols);
+    let blocks = cols / BLOCK;
+    team.for_each_chunk(&mut panels.eights, blocks, |i, group| {
+        let x = &x[8 * i * cols..x.len().min(8 * (i + 1) * cols)];
+        // SAFETY: the table was handed out by `available`; the kernel itself is safe code.
+        unsafe { (kernels.quantize_8)(x, cols, group) };
+    });
+    let rest = &x[x.len() / cols / 8 * 8 * cols..];
+    // SAFETY: the same.
+    unsafe {
+        (kernels.quantize_4)(rest, cols, &mut panels.four);
+        (kernels.quantize_1)(rest, cols, &mut panels.one);
+    }
+}

@@ -1,0 +1,113 @@
+//! Activations as int8: what quantized weights are multiplied with.
+//!
+//! Thirty-two values share an f32 scale, the greatest magnitude over 127; each is the nearest integer (ties to even)
+//! of value / scale. A [`Panel`] holds the same thirty-two positions of several tokens side by side, in the order in
+//! which a matmul reads them, with the sums that weights with an offset or a minimum need.
+
+use super::vector::Simd;
+
+/// Values that share a scale.
+pub(super) const BLOCK: usize = 32;
+
+/// Positions `32 b..32 b + 32` of `NT` tokens.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(super) struct Panel<const NT: usize> {
+    /// By token.
+    pub scale: [f32; NT],
+    /// The sum of the integers, by half, then token.
+    pub sum: [[i32; NT]; 2],
+    /// scale * (both sums), by token.
+    pub scaled_sum: [f32; NT],
+    /// scale * sum, by half, then token.
+    pub scaled_half: [[f32; NT]; 2],
+    /// The integers, by token, in groups of four.
+    pub q: [[[i8; 4]; 8]; NT],
+}
+
+impl<const NT: usize> Panel<NT> {
+    pub(super) const ZERO: Self = Self {
+        scale: [0.0; NT],
+        sum: [[0; NT]; 2],
+        scaled_sum: [0.0; NT],
+        scaled_half: [[0.0; NT]; 2],
+        q: [[[0; 4]; 8]; NT],
+    };
+
+    /// Fills in token `t` from its thirty-two values.
+    #[inline(always)]
+    fn set<S: Simd>(&mut self, s: S, t: usize, x: &[f32; BLOCK]) {
+        let (x, _) = x.as_chunks::<16>();
+        let (low, high) = (s.load(&x[0]), s.load(&x[1]));
+        let zero = s.splat(0.0);
+        let size = |x| s.max(x, s.sub(zero, x));
+        let greatest = s.greatest(s.max(size(low), size(high)));
+        self.scale[t] = greatest / 127.0;
+        let inverse = if greatest > 0.0 { 127.0 / greatest } else { 0.0 };
+        // The sum's low byte is the integer, rounded to nearest even; what is not finite gives some integer.
+        let magic = s.splat(12_582_912.0);
+        for (half, x) in [low, high].into_iter().enumerate() {
+            let rounded = s.to_array_i(s.as_i32(s.fma(x, s.splat(inverse), magic)));
+            let mut sum = 0;
+            for (i, bits) in rounded.into_iter().enumerate() {
+                let q = bits as i8;
+                self.q[t][half * 4 + i / 4][i % 4] = q;
+                sum += i32::from(q);
+            }
+            self.sum[half][t] = sum;
+            self.scaled_half[half][t] = self.scale[t] * sum as f32;
+        }
+        self.scaled_sum[t] = self.scale[t] * (self.sum[0][t] + self.sum[1][t]) as f32;
+    }
+}
+
+/// Quantizes `NT` tokens at most, each `cols` values of `x`, into one panel for every thirty-two columns.
+#[inline(always)]
+pub(super) fn quantize<S: Simd, const NT: usize>(s: S, x: &[f32], cols: usize, panels: &mut [Panel<NT>]) {
+    for (t, x) in x.chunks_exact(cols).enumerate() {
+        let (blocks, _) = x.as_chunks::<BLOCK>();
+        for (panel, x) in panels.iter_mut().zip(blocks) {
+            panel.set(s, t, x);
+        }
+    }
+}
+
+/// Tokens of a matmul, quantized: groups of eight, then what is left in one group of eight, four or one.
+///
+/// A group that is not full keeps whatever tokens it held before in its free places; their results are not stored.
+#[derive(Default)]
+pub(super) struct Panels {
+    pub tokens: usize,
+    pub cols: usize,
+    pub eights: Vec<Panel<8>>,
+    pub four: Vec<Panel<4>>,
+    pub one: Vec<Panel<1>>,
+}
+
+impl Panels {
+    /// Makes room for `tokens` of `cols` values.
+    pub(super) fn resize(&mut self, tokens: usize, cols: usize) {
+        let blocks = cols / BLOCK;
+        let (groups, rest) = match tokens % 8 {
+            rest @ 5..8 => (tokens / 8 + 1, rest - rest),
+            rest => (tokens / 8, rest),
+        };
+        (self.tokens, self.cols) = (tokens, cols);
+        self.eights.resize(groups * blocks, Panel::ZERO);
+        self.four.resize(if rest > 1 { blocks } else { 0 }, Panel::ZERO);
+        self.one.resize(if rest == 1 { blocks } else { 0 }, Panel::ZERO);
+    }
+
+    /// The integers, scale and sum of block `b` of token `t`: the view of the scalar code.
+    pub(super) fn block(&self, t: usize, b: usize) -> (&[[i8; 4]; 8], f32, [i32; 2]) {
+        let blocks = self.cols / BLOCK;
+        let groups = self.eights.len() / blocks;
+        fn view<const NT: usize>(p: &Panel<NT>, t: usize) -> (&[[i8; 4]; 8], f32, [i32; 2]) {
+            (&p.q[t], p.scale[t], [p.sum[0][t], p.sum[1][t]])
+        }
+        if t / 8 < groups {
+            return view(&self.eights[t / 8 * blocks + b], t % 8);
+        }
+        if self.four.is_empty() { view(&self.one[b], t % 8) } else { view(&self.four[b], t % 8) }
+    }
+}

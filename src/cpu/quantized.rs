@@ -1,0 +1,334 @@
+//! Matrix products with quantized weights.
+//!
+//! One chain for every output element, on every CPU: for each group of columns that shares a scale, in order,
+//!
+//! ```text
+//! acc = fma(weight scale * activation scale, exact integer dot product of the group, acc)
+//! acc = fma(weight minimum, activation scale * sum of the group's integers, acc)      formats with a minimum
+//! ```
+//!
+//! [`scalar`] is that, word for word. The SIMD code keeps sixteen rows in the lanes and walks the columns, which is
+//! the same order. One token meets the weights as they are unpacked, in registers; for more, sixteen rows are unpacked
+//! once into a tile that stays in the cache while all tokens pass over it.
+//!
+//! The integers cannot overflow: a group of 32 is at most 32 * 128 * 127, and with the AVX-512 offset of 128
+//! 32 * 255 * 127, both below 2^21, so their conversion to f32 is exact too.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use super::panel::{Panel, Panels};
+use super::unpack::{Columns, Rows, Sink, Unpack, unpack};
+use super::vector::Simd;
+use crate::quant::Block;
+
+/// The weights and the tokens of one product, and where its results go.
+pub(super) struct Product<'a> {
+    /// All rows of the matrix.
+    pub weights: &'a [u8],
+    pub row_bytes: usize,
+    pub rows: usize,
+    pub x: &'a Panels,
+    /// Element `[token][row]` goes to `out + token * out_stride + row`.
+    pub out: *mut f32,
+    pub out_stride: usize,
+}
+
+/// Room for the tile that a product with many tokens unpacks.
+pub(super) type Tile = Vec<TileBlock>;
+
+/// Thirty-two columns of sixteen rows, unpacked.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct TileBlock {
+    q: [[u32; 16]; 8],
+    scale: [[f32; 16]; 2],
+    min: [[f32; 16]; 2],
+}
+
+impl TileBlock {
+    const ZERO: Self = Self { q: [[0; 16]; 8], scale: [[0.0; 16]; 2], min: [[0.0; 16]; 2] };
+}
+
+/// Computes rows `first..last`, one at a time.
+///
+/// # Safety
+/// `p.out` may be written, and is not otherwise used, for those rows of every token.
+pub(super) unsafe fn scalar<B: Block>(p: &Product, first: usize, last: usize, _tile: &mut Tile) {
+    let (groups, per_block) = (B::LEN / B::GROUP, B::LEN / 32);
+    let (mut q, mut scale, mut min) = ([0; 256], [0.0; 16], [0.0; 16]);
+    for row in first..last {
+        let blocks: &[B] = bytemuck::cast_slice(&p.weights[row * p.row_bytes..][..p.row_bytes]);
+        for t in 0..p.x.tokens {
+            let mut acc = 0.0f32;
+            for (b, block) in blocks.iter().enumerate() {
+                block.unpack(&mut q[..B::LEN], &mut scale[..groups], &mut min[..groups]);
+                for g in 0..groups {
+                    let at = g * B::GROUP;
+                    let (x, x_scale, x_sum) = p.x.block(t, b * per_block + at / 32);
+                    let x = &x.as_flattened()[at % 32..][..B::GROUP];
+                    let dot: i32 = q[at..].iter().zip(x).map(|(q, x)| i32::from(*q) * i32::from(*x)).sum();
+                    acc = (scale[g] * x_scale).mul_add(dot as f32, acc);
+                    if B::HAS_MIN {
+                        let sum = if B::GROUP == 32 { x_sum[0] + x_sum[1] } else { x_sum[at % 32 / 16] };
+                        acc = min[g].mul_add(x_scale * sum as f32, acc);
+                    }
+                }
+            }
+            // SAFETY: the caller's contract.
+            unsafe { p.out.add(t * p.out_stride + row).write(acc) };
+        }
+    }
+}
+
+/// Computes rows `first..last`, sixteen at a time.
+///
+/// # Safety
+/// As for [`scalar`].
+#[inline(always)]
+pub(super) unsafe fn simd<S: Simd, U: Unpack>(s: S, p: &Product, first: usize, last: usize, tile: &mut Tile) {
+    if p.rows < 16 {
+        // SAFETY: the caller's contract.
+        return unsafe { scalar::<U>(p, first, last, tile) };
+    }
+    let blocks = p.row_bytes / size_of::<U>();
+    let mut row = first;
+    while row < last {
+        // The last tile reaches back over rows that are already done; only the new ones are stored.
+        let start = row.min(p.rows - 16);
+        let lanes = row - start..(last - start).min(16);
+        let rows = Rows::new(&p.weights[start * p.row_bytes..], p.row_bytes);
+        // SAFETY: the lanes are rows `row..last` at most.
+        let store = Store { out: unsafe { p.out.add(start) }, stride: p.out_stride, lanes: lanes.clone() };
+        // SAFETY: every row has `blocks` blocks, and `store` speaks of these rows alone.
+        unsafe {
+            if p.x.tokens == 1 {
+                let ahead = p.weights.as_ptr().wrapping_add((start + 16) * p.row_bytes);
+                store.put(0, one_token::<S, U>(s, rows, blocks, ahead, &p.x.one));
+            } else {
+                tile.resize(p.x.cols / 32, TileBlock::ZERO);
+                let mut keep = Keep { s, tile };
+                for block in 0..blocks {
+                    unpack::<S, U>(s, rows, block, &mut keep);
+                }
+                let offset = if U::WIDE { S::WIDE_OFFSET } else { U::OFFSET };
+                match (U::WIDE, U::GROUP, U::HAS_MIN) {
+                    (true, ..) => over_tile::<S, Wide>(s, tile, p.x, offset, store),
+                    (_, 16, true) => over_tile::<S, HalvesMin>(s, tile, p.x, offset, store),
+                    (_, 16, _) => over_tile::<S, Halves>(s, tile, p.x, offset, store),
+                    (_, _, true) => over_tile::<S, WholeMin>(s, tile, p.x, offset, store),
+                    _ => over_tile::<S, Whole>(s, tile, p.x, offset, store),
+                }
+            }
+        }
+        row = start + lanes.end;
+    }
+}
+
+/// Where the sixteen results of a token go.
+#[derive(Clone)]
+struct Store {
+    out: *mut f32,
+    stride: usize,
+    /// Those that are wanted.
+    lanes: Range<usize>,
+}
+
+impl Store {
+    /// # Safety
+    /// The wanted lanes of token `t` may be written.
+    #[inline(always)]
+    unsafe fn put(&self, t: usize, results: [f32; 16]) {
+        for lane in self.lanes.clone() {
+            // SAFETY: the caller's contract.
+            unsafe { self.out.add(t * self.stride + lane).write(results[lane]) };
+        }
+    }
+}
+
+/// One token, against weights as they come. Meanwhile the bytes at `ahead` are asked for, as many as are used here.
+///
+/// # Safety
+/// The rows have `blocks` blocks of the format.
+#[inline(always)]
+unsafe fn one_token<S: Simd, U: Unpack>(
+    s: S,
+    rows: Rows,
+    blocks: usize,
+    ahead: *const u8,
+    panels: &[Panel<1>],
+) -> [f32; 16] {
+    let offset = if U::WIDE { S::WIDE_OFFSET } else { U::OFFSET };
+    let mut sink = Meet::<S, U> { s, acc: [s.splat(0.0)], panels, offset, format: PhantomData };
+    // Sixteen streams a row apart defeat the hardware's prefetcher, but their next tile is contiguous.
+    let step = 16 * size_of::<U>();
+    for block in 0..blocks {
+        for line in (0..step).step_by(64) {
+            s.prefetch(ahead.wrapping_add(block * step + line));
+        }
+        // SAFETY: the caller's contract.
+        unsafe { unpack::<S, U>(s, rows, block, &mut sink) };
+    }
+    s.to_array(sink.acc[0])
+}
+
+/// Multiplies columns with one token as they come.
+struct Meet<'a, S: Simd, U> {
+    s: S,
+    acc: [S::F; 1],
+    panels: &'a [Panel<1>],
+    offset: i32,
+    format: PhantomData<U>,
+}
+
+impl<S: Simd, U: Unpack> Sink<S> for Meet<'_, S, U> {
+    #[inline(always)]
+    fn take(&mut self, at: usize, columns: Columns<S>) {
+        let (s, acc, panel) = (self.s, self.acc, &self.panels[at]);
+        self.acc = match (U::WIDE, U::GROUP, U::HAS_MIN) {
+            (true, ..) => step::<S, Wide, 1>(s, acc, columns, panel, self.offset),
+            (_, 16, true) => step::<S, HalvesMin, 1>(s, acc, columns, panel, self.offset),
+            (_, 16, _) => step::<S, Halves, 1>(s, acc, columns, panel, self.offset),
+            (_, _, true) => step::<S, WholeMin, 1>(s, acc, columns, panel, self.offset),
+            _ => step::<S, Whole, 1>(s, acc, columns, panel, self.offset),
+        };
+    }
+}
+
+/// Keeps columns for many tokens.
+struct Keep<'a, S> {
+    s: S,
+    tile: &'a mut [TileBlock],
+}
+
+impl<S: Simd> Sink<S> for Keep<'_, S> {
+    #[inline(always)]
+    fn take(&mut self, at: usize, columns: Columns<S>) {
+        let s = self.s;
+        let to = &mut self.tile[at];
+        for g in 0..8 {
+            to.q[g] = s.to_array_i(columns.q[g]);
+        }
+        for i in 0..2 {
+            to.scale[i] = s.to_array(columns.scale[i]);
+            to.min[i] = s.to_array(columns.min[i]);
+        }
+    }
+}
+
+/// All tokens against one tile.
+///
+/// # Safety
+/// `store` may be written for all tokens.
+#[inline(always)]
+unsafe fn over_tile<S: Simd, K: Kind>(s: S, tile: &[TileBlock], x: &Panels, offset: i32, store: Store) {
+    for (i, panels) in x.eights.chunks_exact(tile.len()).enumerate() {
+        // SAFETY: the caller's contract.
+        unsafe { group::<S, K, 8>(s, tile, panels, offset, &store, 8 * i..x.tokens) };
+    }
+    let rest = x.tokens / 8 * 8;
+    // SAFETY: the caller's contract.
+    unsafe {
+        group::<S, K, 4>(s, tile, &x.four, offset, &store, rest..x.tokens);
+        group::<S, K, 1>(s, tile, &x.one, offset, &store, rest..x.tokens);
+    }
+}
+
+/// The first `NT` of `tokens` against one tile; nothing if there are no panels.
+///
+/// # Safety
+/// `store` may be written for those tokens.
+#[inline(always)]
+unsafe fn group<S: Simd, K: Kind, const NT: usize>(
+    s: S,
+    tile: &[TileBlock],
+    panels: &[Panel<NT>],
+    offset: i32,
+    store: &Store,
+    tokens: Range<usize>,
+) {
+    if panels.is_empty() {
+        return;
+    }
+    let mut acc = [s.splat(0.0); NT];
+    for (block, panel) in tile.iter().zip(panels) {
+        let mut q = [s.splat_i(0); 8];
+        for g in 0..8 {
+            q[g] = s.load_i(&block.q[g]);
+        }
+        let columns = Columns {
+            q,
+            scale: [s.load(&block.scale[0]), s.load(&block.scale[1])],
+            min: [s.load(&block.min[0]), s.load(&block.min[1])],
+        };
+        acc = step::<S, K, NT>(s, acc, columns, panel, offset);
+    }
+    for (acc, t) in acc.into_iter().zip(tokens) {
+        // SAFETY: the caller's contract.
+        unsafe { store.put(t, s.to_array(acc)) };
+    }
+}
+
+/// What sets one format's chain apart from another's, once its columns are unpacked.
+trait Kind {
+    /// Chains of groups in thirty-two columns.
+    const GROUPS: usize;
+    const HAS_MIN: bool;
+    const WIDE: bool;
+}
+
+macro_rules! kinds {
+    ($($name:ident: $groups:literal, $has_min:literal, $wide:literal;)*) => {
+        $(
+            struct $name;
+            impl Kind for $name {
+                const GROUPS: usize = $groups;
+                const HAS_MIN: bool = $has_min;
+                const WIDE: bool = $wide;
+            }
+        )*
+    };
+}
+
+kinds! {
+    Whole: 1, false, false;
+    WholeMin: 1, true, false;
+    Wide: 1, false, true;
+    Halves: 2, false, false;
+    HalvesMin: 2, true, false;
+}
+
+/// The chain's steps for thirty-two columns, whose integers have `offset` too much.
+#[inline(always)]
+fn step<S: Simd, K: Kind, const NT: usize>(
+    s: S,
+    mut acc: [S::F; NT],
+    columns: Columns<S>,
+    panel: &Panel<NT>,
+    offset: i32,
+) -> [S::F; NT] {
+    for g in 0..K::GROUPS {
+        let mut dot = [s.splat_i(0); NT];
+        if !K::HAS_MIN {
+            for t in 0..NT {
+                let sum = if K::GROUPS == 1 { panel.sum[0][t] + panel.sum[1][t] } else { panel.sum[g][t] };
+                dot[t] = s.splat_i(-offset * sum);
+            }
+        }
+        for k in g * 8 / K::GROUPS..(g + 1) * 8 / K::GROUPS {
+            for t in 0..NT {
+                let x = panel.q[t][k];
+                dot[t] = if K::WIDE { s.dot4_wide(dot[t], columns.q[k], x) } else { s.dot4(dot[t], columns.q[k], x) };
+            }
+        }
+        for t in 0..NT {
+            let scale = s.mul(columns.scale[g], s.splat(panel.scale[t]));
+            acc[t] = s.fma(scale, s.to_f32(dot[t]), acc[t]);
+            if K::HAS_MIN {
+                let sum = if K::GROUPS == 1 { panel.scaled_sum[t] } else { panel.scaled_half[g][t] };
+                acc[t] = s.fma(columns.min[g], s.splat(sum), acc[t]);
+            }
+        }
+    }
+    acc
+}

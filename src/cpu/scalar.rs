@@ -1,0 +1,167 @@
+//! The lanes in plain Rust: runs on every CPU, and says what each operation means.
+
+use half::f16;
+
+use super::vector::Simd;
+
+/// No instruction beyond the target's baseline.
+#[derive(Clone, Copy)]
+pub(crate) struct Scalar;
+
+#[inline(always)]
+fn each<A: Copy, B: Copy, R>(a: [A; 16], b: [B; 16], f: impl Fn(A, B) -> R) -> [R; 16] {
+    std::array::from_fn(|i| f(a[i], b[i]))
+}
+
+#[inline(always)]
+fn dot_bytes(acc: u32, w: impl Iterator<Item = i32>, x: [i8; 4]) -> u32 {
+    let dot: i32 = w.zip(x).map(|(w, x)| w * i32::from(x)).sum();
+    acc.wrapping_add(dot as u32)
+}
+
+impl Simd for Scalar {
+    type F = [f32; 16];
+    type I = [u32; 16];
+
+    const WIDE_OFFSET: i32 = 0;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> [f32; 16] {
+        [x; 16]
+    }
+    #[inline(always)]
+    fn load(self, x: &[f32; 16]) -> [f32; 16] {
+        *x
+    }
+    #[inline(always)]
+    fn to_array(self, x: [f32; 16]) -> [f32; 16] {
+        x
+    }
+    #[inline(always)]
+    fn add(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        each(a, b, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn sub(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        each(a, b, |a, b| a - b)
+    }
+    #[inline(always)]
+    fn mul(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        each(a, b, |a, b| a * b)
+    }
+    #[inline(always)]
+    fn div(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        each(a, b, |a, b| a / b)
+    }
+    #[inline(always)]
+    fn max(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        each(a, b, |a, b| if a > b { a } else { b })
+    }
+    #[inline(always)]
+    fn min(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        each(a, b, |a, b| if a < b { a } else { b })
+    }
+    #[inline(always)]
+    fn fma(self, a: [f32; 16], b: [f32; 16], c: [f32; 16]) -> [f32; 16] {
+        std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
+    }
+
+    #[inline(always)]
+    fn load_f16(self, x: &[u16; 16]) -> [f32; 16] {
+        x.map(|bits| f16::from_bits(bits).to_f32())
+    }
+    #[inline(always)]
+    fn to_f16(self, x: [f32; 16]) -> [u16; 16] {
+        x.map(|x| f16::from_f32(x).to_bits())
+    }
+    #[inline(always)]
+    fn low_f16(self, x: [u32; 16]) -> [f32; 16] {
+        x.map(|x| f16::from_bits(x as u16).to_f32())
+    }
+
+    #[inline(always)]
+    fn splat_i(self, x: i32) -> [u32; 16] {
+        [x as u32; 16]
+    }
+    #[inline(always)]
+    fn load_i(self, x: &[u32; 16]) -> [u32; 16] {
+        *x
+    }
+    #[inline(always)]
+    fn to_array_i(self, x: [u32; 16]) -> [u32; 16] {
+        x
+    }
+    #[inline(always)]
+    fn load_u16(self, x: &[u16; 16]) -> [u32; 16] {
+        x.map(u32::from)
+    }
+    #[inline(always)]
+    fn add_i(self, a: [u32; 16], b: [u32; 16]) -> [u32; 16] {
+        each(a, b, u32::wrapping_add)
+    }
+    #[inline(always)]
+    fn and(self, a: [u32; 16], b: [u32; 16]) -> [u32; 16] {
+        each(a, b, |a, b| a & b)
+    }
+    #[inline(always)]
+    fn or(self, a: [u32; 16], b: [u32; 16]) -> [u32; 16] {
+        each(a, b, |a, b| a | b)
+    }
+    #[inline(always)]
+    fn xor(self, a: [u32; 16], b: [u32; 16]) -> [u32; 16] {
+        each(a, b, |a, b| a ^ b)
+    }
+    #[inline(always)]
+    fn shl<const N: u32>(self, a: [u32; 16]) -> [u32; 16] {
+        a.map(|a| a << N)
+    }
+    #[inline(always)]
+    fn shr<const N: u32>(self, a: [u32; 16]) -> [u32; 16] {
+        a.map(|a| a >> N)
+    }
+    #[inline(always)]
+    fn to_f32(self, a: [u32; 16]) -> [f32; 16] {
+        a.map(|a| a as i32 as f32)
+    }
+    #[inline(always)]
+    fn as_f32(self, a: [u32; 16]) -> [f32; 16] {
+        a.map(f32::from_bits)
+    }
+    #[inline(always)]
+    fn as_i32(self, a: [f32; 16]) -> [u32; 16] {
+        a.map(f32::to_bits)
+    }
+    #[inline(always)]
+    fn lookup(self, table: &[i8; 16], index: [u32; 16]) -> [u32; 16] {
+        index.map(|lane| u32::from_le_bytes(lane.to_le_bytes().map(|i| table[usize::from(i & 15)] as u8)))
+    }
+
+    #[inline(always)]
+    fn dot4(self, acc: [u32; 16], w: [u32; 16], x: [i8; 4]) -> [u32; 16] {
+        each(acc, w, |acc, w| dot_bytes(acc, w.to_le_bytes().into_iter().map(i32::from), x))
+    }
+    #[inline(always)]
+    fn wide(self, w: [u32; 16]) -> [u32; 16] {
+        w
+    }
+    #[inline(always)]
+    fn dot4_wide(self, acc: [u32; 16], w: [u32; 16], x: [i8; 4]) -> [u32; 16] {
+        each(acc, w, |acc, w| dot_bytes(acc, w.to_le_bytes().into_iter().map(|b| i32::from(b as i8)), x))
+    }
+
+    #[inline(always)]
+    unsafe fn load_rows(self, base: *const u8, stride: usize) -> [[u32; 16]; 4] {
+        let mut out = [[0; 16]; 4];
+        for r in 0..16 {
+            // SAFETY: the caller's contract: sixteen bytes of each row are readable.
+            let row = unsafe { base.add(r * stride).cast::<[[u8; 4]; 4]>().read_unaligned() };
+            for g in 0..4 {
+                out[g][r] = u32::from_le_bytes(row[g]);
+            }
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn prefetch(self, _at: *const u8) {}
+}

@@ -1,0 +1,225 @@
+//! The table of kernels of one instruction set, and the choice of one.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use super::attention::{self, HeadPages, MAX_HEAD_DIM, PAGE, head_page_len};
+use super::panel::{self, Panel};
+use super::quantized::{self, Tile};
+use super::{float, math, norm};
+use crate::quant::{GgmlType, for_each_format};
+
+pub use super::attention::Query;
+
+pub(super) type QuantizedFn = unsafe fn(&quantized::Product, usize, usize, &mut Tile);
+pub(super) type FloatFn = unsafe fn(&float::Product, usize, usize);
+type QuantizeFn<const NT: usize> = unsafe fn(&[f32], usize, &mut [Panel<NT>]);
+
+/// The kernels of one instruction set. A `&'static Kernels` exists only where the CPU has the instructions.
+pub struct Kernels {
+    name: &'static str,
+    quantized: &'static [(GgmlType, QuantizedFn)],
+    float: [FloatFn; 3],
+    pub(super) quantize_8: QuantizeFn<8>,
+    pub(super) quantize_4: QuantizeFn<4>,
+    pub(super) quantize_1: QuantizeFn<1>,
+    rms_norm: unsafe fn(&[f32], &[f32], f32, &mut [f32]),
+    layer_norm: unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]),
+    swiglu: unsafe fn(&mut [f32], &[f32]),
+    gelu: unsafe fn(&mut [f32]),
+    store: unsafe fn(&mut [u16], usize, &[f32], &[f32]),
+    attend: unsafe fn(HeadPages, &mut [Query]),
+}
+
+/// Compiles every kernel for one implementation of the lanes, which `$s` makes under the features `$features`.
+macro_rules! kernels {
+    ({ $name:literal, $s:expr, $quantized:ident $(, $features:literal)? } $($format:ident $Block:ident,)*) => {{
+        // SAFETY (all functions below): their callers go through a table that is handed out only where the features
+        // were detected, and pass on the contract of the kernel called.
+        $(#[target_feature(enable = $features)])?
+        unsafe fn float<W: float::Float>(p: &float::Product, first: usize, last: usize) {
+            // SAFETY: see above.
+            unsafe { float::simd::<_, W>($s, p, first, last) }
+        }
+        $(#[target_feature(enable = $features)])?
+        unsafe fn quantize<const NT: usize>(x: &[f32], cols: usize, panels: &mut [Panel<NT>]) {
+            // SAFETY: see above.
+            panel::quantize(unsafe { $s }, x, cols, panels)
+        }
+        $(#[target_feature(enable = $features)])?
+        unsafe fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+            // SAFETY: see above.
+            norm::rms_norm(unsafe { $s }, x, weight, eps, out)
+        }
+        $(#[target_feature(enable = $features)])?
+        unsafe fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
+            // SAFETY: see above.
+            norm::layer_norm(unsafe { $s }, x, weight, bias, eps, out)
+        }
+        $(#[target_feature(enable = $features)])?
+        unsafe fn swiglu(gate: &mut [f32], up: &[f32]) {
+            // SAFETY: see above.
+            math::swiglu(unsafe { $s }, gate, up)
+        }
+        $(#[target_feature(enable = $features)])?
+        unsafe fn gelu(x: &mut [f32]) {
+            // SAFETY: see above.
+            math::gelu(unsafe { $s }, x)
+        }
+        $(#[target_feature(enable = $features)])?
+        unsafe fn store(head: &mut [u16], position: usize, key: &[f32], value: &[f32]) {
+            // SAFETY: see above.
+            attention::store(unsafe { $s }, head, position, key, value)
+        }
+        $(#[target_feature(enable = $features)])?
+        unsafe fn attend(head: HeadPages, queries: &mut [Query]) {
+            // SAFETY: see above.
+            attention::attend(unsafe { $s }, head, queries)
+        }
+        Kernels {
+            name: $name,
+            quantized: &[$((GgmlType::$format, $quantized::<crate::quant::$Block>)),*],
+            float: [float::<float::F32>, float::<float::F16>, float::<float::BF16>],
+            quantize_8: quantize::<8>,
+            quantize_4: quantize::<4>,
+            quantize_1: quantize::<1>,
+            rms_norm,
+            layer_norm,
+            swiglu,
+            gelu,
+            store,
+            attend,
+        }
+    }};
+}
+
+/// The scalar table, with the plain quantized product.
+static SCALAR: Kernels = {
+    use super::scalar::Scalar;
+    use quantized::scalar as plain;
+    #[allow(unused_unsafe)] // the lanes of the other tables take an unsafe block to make
+    {
+        for_each_format!([kernels] "scalar", Scalar, plain)
+    }
+};
+
+#[cfg(target_arch = "x86_64")]
+static AVX2: Kernels = {
+    use super::x86_64::Avx2;
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn lanes<U: super::unpack::Unpack>(p: &quantized::Product, first: usize, last: usize, tile: &mut Tile) {
+        // SAFETY: the table is handed out only where the features were detected; the kernel's contract is passed on.
+        unsafe { quantized::simd::<_, U>(Avx2::assume(), p, first, last, tile) }
+    }
+    for_each_format!([kernels] "avx2", Avx2::assume(), lanes, "avx2,fma,f16c")
+};
+
+#[cfg(target_arch = "x86_64")]
+static AVX512: Kernels = {
+    use super::x86_64::Avx512;
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+    unsafe fn lanes<U: super::unpack::Unpack>(p: &quantized::Product, first: usize, last: usize, tile: &mut Tile) {
+        // SAFETY: the table is handed out only where the features were detected; the kernel's contract is passed on.
+        unsafe { quantized::simd::<_, U>(Avx512::assume(), p, first, last, tile) }
+    }
+    for_each_format!([kernels]
+        "avx512vnni", Avx512::assume(), lanes, "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")
+};
+
+/// The tables that this CPU can run, the scalar one first, the fastest last.
+fn available() -> &'static [&'static Kernels] {
+    static AVAILABLE: OnceLock<Vec<&'static Kernels>> = OnceLock::new();
+    AVAILABLE.get_or_init(|| {
+        #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
+        let mut tables = vec![&SCALAR];
+        #[cfg(target_arch = "x86_64")]
+        {
+            tables.extend(super::x86_64::Avx2::detect().map(|_| &AVX2));
+            tables.extend(super::x86_64::Avx512::detect().map(|_| &AVX512));
+        }
+        tables
+    })
+}
+
+impl fmt::Debug for Kernels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Kernels").field(&self.name).finish()
+    }
+}
+
+impl Kernels {
+    /// The fastest table for this CPU.
+    pub fn best() -> &'static Kernels {
+        available().last().expect("the scalar table is always there")
+    }
+
+    /// All tables that this CPU can run; the scalar one is always among them.
+    pub fn available() -> impl Iterator<Item = &'static Kernels> {
+        available().iter().copied()
+    }
+
+    /// "scalar", "avx2" or "avx512vnni".
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The kernel for a quantized type.
+    pub(super) fn quantized(&self, ty: GgmlType) -> Option<QuantizedFn> {
+        self.quantized.iter().find(|(t, _)| *t == ty).map(|(_, f)| *f)
+    }
+
+    /// The kernel for a float type.
+    pub(super) fn float(&self, ty: GgmlType) -> Option<FloatFn> {
+        match ty {
+            GgmlType::F32 => Some(self.float[0]),
+            GgmlType::F16 => Some(self.float[1]),
+            GgmlType::BF16 => Some(self.float[2]),
+            _ => None,
+        }
+    }
+
+    /// out = x / sqrt(mean(x^2) + eps) * weight. All three have one length.
+    pub fn rms_norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+        assert!(x.len() == weight.len() && x.len() == out.len());
+        // SAFETY: `self` was handed out by `available`, which saw the features; the kernel itself is safe code.
+        unsafe { (self.rms_norm)(x, weight, eps, out) }
+    }
+
+    /// out = (x - mean) / sqrt(variance + eps) * weight + bias. All four have one length.
+    pub fn layer_norm(&self, x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
+        assert!(x.len() == weight.len() && x.len() == bias.len() && x.len() == out.len());
+        // SAFETY: as in `rms_norm`.
+        unsafe { (self.layer_norm)(x, weight, bias, eps, out) }
+    }
+
+    /// gate = SiLU(gate) * up, of one length.
+    pub fn swiglu(&self, gate: &mut [f32], up: &[f32]) {
+        assert_eq!(gate.len(), up.len());
+        // SAFETY: as in `rms_norm`.
+        unsafe { (self.swiglu)(gate, up) }
+    }
+
+    /// x = GELU(x), in the tanh form.
+    pub fn gelu(&self, x: &mut [f32]) {
+        // SAFETY: as in `rms_norm`.
+        unsafe { (self.gelu)(x) }
+    }
+
+    /// Writes one position's key and value into its page's part for one head, [`head_page_len`] elements.
+    pub fn store(&self, head: &mut [u16], position: usize, key: &[f32], value: &[f32]) {
+        assert!(key.len() == value.len() && head.len() == head_page_len(key.len()));
+        // SAFETY: as in `rms_norm`.
+        unsafe { (self.store)(head, position, key, value) }
+    }
+
+    /// Computes each query's attention over the positions that it sees (at least one).
+    pub fn attend(&self, head: HeadPages, queries: &mut [Query]) {
+        assert!(head.head_dim <= MAX_HEAD_DIM);
+        for query in queries.iter() {
+            assert!(query.q.len() == head.head_dim && query.out.len() == head.head_dim);
+            assert!((1..=head.pages.len() * PAGE).contains(&query.visible));
+        }
+        // SAFETY: as in `rms_norm`.
+        unsafe { (self.attend)(head, queries) }
+    }
+}

@@ -1,0 +1,245 @@
+//! Every table against the scalar one, bit for bit, on the CPU at hand; and the scalar one against plain arithmetic.
+
+use super::*;
+use crate::pool::Pool;
+use crate::quant::{GgmlType, dequantize, is_supported};
+
+/// Repeatable numbers (Steele et al., SplitMix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Between -1 and 1.
+    fn float(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+
+    fn floats(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| self.float()).collect()
+    }
+
+    /// Random weights of a type: random bits, with scales of a sensible size (some zero, some negative).
+    fn weights(&mut self, ty: GgmlType, elements: usize) -> Vec<u8> {
+        use GgmlType::*;
+        let mut bytes: Vec<u8> = (0..ty.row_bytes(elements).unwrap()).map(|_| self.next() as u8).collect();
+        let halves: &[usize] = match ty {
+            F32 => return self.floats(elements).iter().flat_map(|x| x.to_le_bytes()).collect(),
+            F16 | Q4_0 | Q5_0 | Q8_0 | IQ4_NL | IQ4_XS => &[0],
+            Q4_1 | Q5_1 | Q4_K | Q5_K => &[0, 2],
+            Q2_K => &[80, 82],
+            Q3_K => &[108],
+            Q6_K => &[208],
+            MXFP4 => &[],
+            _ => return bytes.chunks_exact(2).flat_map(|_| self.float().to_le_bytes()[2..].to_vec()).collect(),
+        };
+        for block in bytes.chunks_exact_mut(ty.block_bytes()) {
+            for &at in halves {
+                let scale = if self.next() % 16 == 0 { 0.0 } else { self.float() / 8.0 };
+                block[at..at + 2].copy_from_slice(&half::f16::from_f32(scale).to_le_bytes());
+            }
+            if ty == MXFP4 {
+                block[0] = if self.next() % 16 == 0 { block[0] % 3 } else { 110 + block[0] % 20 };
+            }
+        }
+        bytes
+    }
+}
+
+fn types() -> impl Iterator<Item = GgmlType> {
+    GgmlType::all().filter(|ty| is_supported(*ty))
+}
+
+fn product(k: &'static Kernels, threads: usize, x: &[f32], m: Matrix) -> Vec<f32> {
+    let mut out = vec![f32::NAN; x.len() / m.cols * m.rows];
+    let mut pool = Pool::new(threads).unwrap();
+    pool.run(|team| matmul(k, team, &mut Workspace::default(), x, m.cols, &mut [(m, &mut out)]));
+    out
+}
+
+fn bits(x: &[f32]) -> Vec<u32> {
+    x.iter().map(|x| x.to_bits()).collect()
+}
+
+fn scalar() -> &'static Kernels {
+    Kernels::available().next().unwrap()
+}
+
+#[test]
+fn the_tables_of_this_cpu_are_all_there() {
+    let names: Vec<_> = Kernels::available().map(Kernels::name).collect();
+    assert_eq!(names[0], "scalar");
+    assert_eq!(Kernels::best().name(), *names.last().unwrap());
+    #[cfg(target_arch = "x86_64")]
+    {
+        assert_eq!(names.contains(&"avx2"), is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"));
+        assert_eq!(names.contains(&"avx512vnni"), is_x86_feature_detected!("avx512vnni"));
+    }
+}
+
+#[test]
+fn matmul_is_scalar_bit_for_bit() {
+    let mut random = Random(1);
+    for ty in types() {
+        for (rows, blocks) in [(1, 1), (15, 2), (16, 1), (17, 3), (50, 2), (133, 1)] {
+            let cols = blocks * ty.block_len().max(19);
+            let data = random.weights(ty, rows * cols);
+            let m = Matrix { ty, data: &data, rows, cols };
+            for tokens in [1, 2, 3, 4, 5, 7, 8, 9, 13, 21] {
+                let mut x = random.floats(tokens * cols);
+                x[..cols.min(32)].fill(0.0);
+                let expected = product(scalar(), 1, &x, m);
+                for k in Kernels::available() {
+                    for threads in [1, 3] {
+                        let got = product(k, threads, &x, m);
+                        assert_eq!(bits(&got), bits(&expected), "{} {ty} {rows}x{cols}, {tokens} tokens", k.name());
+                    }
+                }
+                // A token's result does not depend on the others.
+                let alone = product(Kernels::best(), 1, &x[(tokens - 1) * cols..], m);
+                assert_eq!(bits(&alone), bits(&expected[(tokens - 1) * rows..]), "{ty}, the last of {tokens} alone");
+            }
+        }
+    }
+}
+
+#[test]
+fn matmul_is_near_the_exact_product() {
+    let mut random = Random(2);
+    for ty in types() {
+        let (rows, cols) = (24, 4 * 256);
+        let data = random.weights(ty, rows * cols);
+        let x = random.floats(cols);
+        let mut weights = vec![0.0; rows * cols];
+        dequantize(ty, &data, &mut weights).unwrap();
+        let got = product(scalar(), 1, &x, Matrix { ty, data: &data, rows, cols });
+        for (row, got) in weights.chunks(cols).zip(got) {
+            let terms = || row.iter().zip(&x).map(|(w, x)| f64::from(*w) * f64::from(*x));
+            let exact: f64 = terms().sum();
+            // Activations are rounded to 1/254 of their block's greatest; random signs make errors add as squares.
+            let size: f64 = terms().zip(&x).map(|(t, x)| (t / f64::from(*x)).powi(2)).sum::<f64>().sqrt();
+            let bound = if ty.block_len() == 1 { 1e-5 * size.max(1.0) } else { 6.0 * size / 254.0 / 3f64.sqrt() };
+            assert!((f64::from(got) - exact).abs() <= bound, "{ty}: {got} for {exact}, bound {bound}");
+        }
+    }
+}
+
+#[test]
+fn several_matrices_share_their_tokens() {
+    let mut random = Random(3);
+    let (cols, tokens) = (256, 3);
+    let kinds = [(GgmlType::Q4_K, 40), (GgmlType::F16, 7), (GgmlType::Q6_K, 65), (GgmlType::Q8_0, 16)];
+    let data: Vec<_> = kinds.iter().map(|(ty, rows)| random.weights(*ty, rows * cols)).collect();
+    let x = random.floats(tokens * cols);
+    let mut outs: Vec<_> = kinds.iter().map(|(_, rows)| vec![0.0; tokens * rows]).collect();
+    let matrix = |i: usize| Matrix { ty: kinds[i].0, data: &data[i], rows: kinds[i].1, cols };
+    let mut products: Vec<_> = outs.iter_mut().enumerate().map(|(i, out)| (matrix(i), &mut out[..])).collect();
+    let k = Kernels::best();
+    Pool::new(2).unwrap().run(|team| matmul(k, team, &mut Workspace::default(), &x, cols, &mut products));
+    for (i, out) in outs.iter().enumerate() {
+        assert_eq!(bits(out), bits(&product(scalar(), 1, &x, matrix(i))), "{:?}", kinds[i]);
+    }
+}
+
+#[test]
+fn rows_and_activations_are_scalar_bit_for_bit() {
+    let mut random = Random(4);
+    for n in (1..40).chain([64, 576, 1000]) {
+        let (x, w, b) = (random.floats(n), random.floats(n), random.floats(n));
+        let wide: Vec<f32> = x.iter().map(|x| x * 100.0).collect();
+        let all = |k: &Kernels| {
+            let mut rms = vec![0.0; n];
+            k.rms_norm(&x, &w, 1e-5, &mut rms);
+            let mut layer = vec![0.0; n];
+            k.layer_norm(&x, &w, &b, 1e-5, &mut layer);
+            let (mut silu, mut gelu) = (wide.clone(), wide.clone());
+            k.swiglu(&mut silu, &w);
+            k.gelu(&mut gelu);
+            [bits(&rms), bits(&layer), bits(&silu), bits(&gelu)]
+        };
+        for k in Kernels::available() {
+            assert_eq!(all(k), all(scalar()), "{} at {n}", k.name());
+        }
+    }
+}
+
+#[test]
+fn activations_are_near_their_formulas() {
+    let x: Vec<f32> = (-400..400).map(|i| i as f32 / 10.0).collect();
+    let (mut silu, mut gelu) = (x.clone(), x.clone());
+    scalar().swiglu(&mut silu, &vec![1.0; x.len()]);
+    scalar().gelu(&mut gelu);
+    for ((x, silu), gelu) in x.into_iter().map(f64::from).zip(silu).zip(gelu) {
+        let exact = x / (1.0 + (-x).exp());
+        assert!((f64::from(silu) - exact).abs() <= 3e-7 * (exact.abs() + 1e-9), "silu({x}) = {silu}, exactly {exact}");
+        let tanh = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
+        let exact = 0.5 * x * (1.0 + tanh.tanh());
+        assert!((f64::from(gelu) - exact).abs() <= 1e-6 * exact.abs().max(0.1), "gelu({x}) = {gelu}, exactly {exact}");
+    }
+}
+
+#[test]
+fn norms_of_known_vectors() {
+    let mut out = [0.0; 4];
+    scalar().rms_norm(&[3.0, -3.0, 3.0, 3.0], &[1.0, 1.0, 2.0, 0.5], 0.0, &mut out);
+    assert_eq!(out, [1.0, -1.0, 2.0, 0.5]);
+    scalar().layer_norm(&[1.0, 3.0, 1.0, 3.0], &[1.0, 1.0, 2.0, 2.0], &[0.0, 0.5, 0.0, 0.0], 0.0, &mut out);
+    assert_eq!(out, [-1.0, 1.5, -2.0, 2.0]);
+}
+
+/// Keys and values for some positions of one head, stored page by page.
+fn stored(k: &Kernels, dim: usize, keys: &[f32], values: &[f32]) -> Vec<Vec<u16>> {
+    let positions = keys.len() / dim;
+    let mut pages = vec![vec![0; head_page_len(dim)]; positions.div_ceil(PAGE)];
+    for i in 0..positions {
+        k.store(&mut pages[i / PAGE], i, &keys[i * dim..][..dim], &values[i * dim..][..dim]);
+    }
+    pages
+}
+
+fn attention(k: &Kernels, dim: usize, pages: &[Vec<u16>], q: &[f32], visible: &[usize]) -> Vec<f32> {
+    let mut out = vec![f32::NAN; q.len()];
+    let mut queries: Vec<_> = (q.chunks(dim).zip(out.chunks_mut(dim)).zip(visible))
+        .map(|((q, out), &visible)| Query { q, visible, out })
+        .collect();
+    let pages: Vec<&[u16]> = pages.iter().map(|page| &page[..]).collect();
+    k.attend(HeadPages { pages: &pages, at: 0, head_dim: dim }, &mut queries);
+    out
+}
+
+#[test]
+fn attention_is_scalar_bit_for_bit_and_near_the_formula() {
+    let mut random = Random(5);
+    for dim in [4, 16, 48, 64, 100, 128] {
+        for positions in [1, 2, 16, 17, 127, 128, 129, 300] {
+            let (keys, values) = (random.floats(positions * dim), random.floats(positions * dim));
+            let q: Vec<f32> = random.floats(9 * dim).iter().map(|x| x * 0.7).collect();
+            let visible: Vec<_> = (0..9).map(|i| positions.saturating_sub(i * i * 2).max(1)).collect();
+            let pages = stored(scalar(), dim, &keys, &values);
+            let expected = attention(scalar(), dim, &pages, &q, &visible);
+            for k in Kernels::available() {
+                assert_eq!(stored(k, dim, &keys, &values), pages, "{}", k.name());
+                let got = attention(k, dim, &pages, &q, &visible);
+                assert_eq!(bits(&got), bits(&expected), "{} dim {dim}, {positions} positions", k.name());
+                for i in [0, 4, 8] {
+                    let alone = attention(k, dim, &pages, &q[i * dim..][..dim], &visible[i..=i]);
+                    assert_eq!(bits(&alone), bits(&expected[i * dim..][..dim]), "query {i} alone");
+                }
+            }
+            for ((q, out), visible) in q.chunks(dim).zip(expected.chunks(dim)).zip(visible) {
+                let dot = |j: usize| -> f64 { (0..dim).map(|d| f64::from(q[d]) * f64::from(keys[j * dim + d])).sum() };
+                let weights: Vec<f64> = (0..visible).map(|j| dot(j).exp()).collect();
+                let sum: f64 = weights.iter().sum();
+                for d in 0..dim {
+                    let exact: f64 = (0..visible).map(|j| weights[j] / sum * f64::from(values[j * dim + d])).sum();
+                    assert!((f64::from(out[d]) - exact).abs() < 2e-3, "{} for {exact}", out[d]);
+                }
+            }
+        }
+    }
+}

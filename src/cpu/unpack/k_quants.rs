@@ -1,0 +1,229 @@
+//! The formats with super-blocks of 256: small integer scales, and minimums, under one or two halves.
+
+use super::legacy::{nibbles, table};
+use super::{BlockRows, Columns, Sink, Unpack};
+use crate::cpu::vector::Simd;
+use crate::quant::{BlockIQ4_XS, BlockQ2_K, BlockQ3_K, BlockQ4_K, BlockQ5_K, BlockQ6_K, IQ4_VALUES};
+
+/// The four bytes of every lane as numbers.
+#[inline(always)]
+fn bytes<S: Simd>(s: S, x: S::I) -> [S::F; 4] {
+    [s.byte::<0>(x), s.byte::<8>(x), s.byte::<16>(x), s.byte::<24>(x)]
+}
+
+/// All of four registers of bytes as numbers, in order.
+#[inline(always)]
+fn sixteen<S: Simd>(s: S, x: [S::I; 4]) -> [S::F; 16] {
+    let mut out = [s.splat(0.0); 16];
+    for (g, x) in x.into_iter().enumerate() {
+        let four = bytes(s, x);
+        for i in 0..4 {
+            out[4 * g + i] = four[i];
+        }
+    }
+    out
+}
+
+/// The number with its sign turned, also that of zero.
+#[inline(always)]
+fn negate<S: Simd>(s: S, x: S::F) -> S::F {
+    s.as_f32(s.xor(s.as_i32(x), s.splat_i(i32::MIN)))
+}
+
+/// The eight scales and minimums of Q4_K and Q5_K from the first sixteen bytes of a block.
+#[inline(always)]
+fn scales_k4<S: Simd>(s: S, head: [S::I; 4]) -> ([S::F; 8], [S::F; 8]) {
+    let (d, dmin) = (s.low_f16(head[0]), s.high_f16(head[0]));
+    // Twelve bytes hold sixteen 6-bit numbers: the first eight keep their low six bits there, the others four bits in
+    // the last four bytes and two on top of the first eight.
+    let (a, b, c) = (head[1], head[2], head[3]);
+    let top = s.splat_i(0x3030_3030);
+    let first = (s.bits::<0>(a, 0x3f), s.bits::<0>(b, 0x3f));
+    let (low, high) = s.nibbles(c);
+    let second = (s.or(low, s.and(s.shr::<2>(a), top)), s.or(high, s.and(s.shr::<2>(b), top)));
+    let mut scale = [d; 8];
+    let mut min = [d; 8];
+    for (half, (sc, m)) in [first, second].into_iter().enumerate() {
+        let (sc, m) = (bytes(s, sc), bytes(s, m));
+        for i in 0..4 {
+            scale[4 * half + i] = s.mul(d, sc[i]);
+            min[4 * half + i] = negate(s, s.mul(dmin, m[i]));
+        }
+    }
+    (scale, min)
+}
+
+impl Unpack for BlockQ4_K {
+    const OFFSET: i32 = 0;
+    const WIDE: bool = false;
+
+    #[inline(always)]
+    fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
+        let (scale, min) = scales_k4(s, rows.load(s, 0));
+        for pair in 0..4 {
+            let both = rows.load32(s, 16 + 32 * pair);
+            let (mut low, mut high) = (both, both);
+            for g in 0..8 {
+                (low[g], high[g]) = s.nibbles(both[g]);
+            }
+            for (j, q) in [(2 * pair, low), (2 * pair + 1, high)] {
+                sink.take(8 * index + j, Columns { q, scale: [scale[j]; 2], min: [min[j]; 2] });
+            }
+        }
+    }
+}
+
+impl Unpack for BlockQ5_K {
+    const OFFSET: i32 = 0;
+    const WIDE: bool = false;
+
+    #[inline(always)]
+    fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
+        let (scale, min) = scales_k4(s, rows.load(s, 0));
+        let mut fifth = rows.load32(s, 16);
+        for pair in 0..4 {
+            let both = rows.load32(s, 48 + 32 * pair);
+            let (mut low, mut high) = (both, both);
+            for g in 0..8 {
+                (low[g], high[g]) = s.nibbles(both[g]);
+                low[g] = s.or(low[g], s.and(s.shl::<4>(fifth[g]), s.splat_i(0x1010_1010)));
+                high[g] = s.or(high[g], s.and(s.shl::<3>(fifth[g]), s.splat_i(0x1010_1010)));
+                fifth[g] = s.shr::<2>(fifth[g]);
+            }
+            for (j, q) in [(2 * pair, low), (2 * pair + 1, high)] {
+                sink.take(8 * index + j, Columns { q, scale: [scale[j]; 2], min: [min[j]; 2] });
+            }
+        }
+    }
+}
+
+impl Unpack for BlockQ6_K {
+    const OFFSET: i32 = 32;
+    const WIDE: bool = false;
+
+    #[inline(always)]
+    fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
+        let d = s.high_f16(rows.load(s, 194)[3]);
+        // Signed bytes, moved up by 128 and back.
+        let mut scale = rows.load(s, 192);
+        for scale in &mut scale {
+            *scale = s.xor(*scale, s.splat_i(i32::from_ne_bytes([0x80; 4])));
+        }
+        let mut scale = sixteen(s, scale);
+        for scale in &mut scale {
+            *scale = s.mul(d, s.sub(*scale, s.splat(128.0)));
+        }
+        for half in 0..2 {
+            let first = rows.load32(s, 64 * half);
+            let second = rows.load32(s, 64 * half + 32);
+            let high = rows.load32(s, 128 + 32 * half);
+            let mut q = [first; 4];
+            for g in 0..8 {
+                let top = s.splat_i(0x3030_3030);
+                let ((a, c), (b, d)) = (s.nibbles(first[g]), s.nibbles(second[g]));
+                q[0][g] = s.or(a, s.and(s.shl::<4>(high[g]), top));
+                q[1][g] = s.or(b, s.and(s.shl::<2>(high[g]), top));
+                q[2][g] = s.or(c, s.and(high[g], top));
+                q[3][g] = s.or(d, s.and(s.shr::<2>(high[g]), top));
+            }
+            for j in 0..4 {
+                let at = 4 * half + j;
+                let scale = [scale[2 * at], scale[2 * at + 1]];
+                sink.take(8 * index + at, Columns { q: q[j], scale, min: scale });
+            }
+        }
+    }
+}
+
+impl Unpack for BlockQ2_K {
+    const OFFSET: i32 = 0;
+    const WIDE: bool = false;
+
+    #[inline(always)]
+    fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
+        let head = rows.load(s, 68)[3];
+        let (d, dmin) = (s.low_f16(head), s.high_f16(head));
+        let (mut scale, mut min) = ([head; 4], [head; 4]);
+        for (g, both) in rows.load(s, 0).into_iter().enumerate() {
+            (scale[g], min[g]) = s.nibbles(both);
+        }
+        let (mut scale, mut min) = (sixteen(s, scale), sixteen(s, min));
+        for i in 0..16 {
+            scale[i] = s.mul(d, scale[i]);
+            min[i] = negate(s, s.mul(dmin, min[i]));
+        }
+        for half in 0..2 {
+            let mut rest = rows.load32(s, 16 + 32 * half);
+            for j in 0..4 {
+                let mut q = rest;
+                for g in 0..8 {
+                    q[g] = s.bits::<0>(rest[g], 3);
+                    rest[g] = s.shr::<2>(rest[g]);
+                }
+                let at = 4 * half + j;
+                let (scale, min) = ([scale[2 * at], scale[2 * at + 1]], [min[2 * at], min[2 * at + 1]]);
+                sink.take(8 * index + at, Columns { q, scale, min });
+            }
+        }
+    }
+}
+
+impl Unpack for BlockQ3_K {
+    const OFFSET: i32 = 4;
+    const WIDE: bool = false;
+
+    #[inline(always)]
+    fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
+        let d = s.high_f16(rows.load(s, 94)[3]);
+        // Twelve bytes hold sixteen 6-bit scales: four low bits each in the first eight, the high two in the last four.
+        let [_, a, b, c] = rows.load(s, 92);
+        let top = s.splat_i(0x3030_3030);
+        let ((a, a_high), (b, b_high)) = (s.nibbles(a), s.nibbles(b));
+        let scale = [
+            s.or(a, s.and(s.shl::<4>(c), top)),
+            s.or(b, s.and(s.shl::<2>(c), top)),
+            s.or(a_high, s.and(c, top)),
+            s.or(b_high, s.and(s.shr::<2>(c), top)),
+        ];
+        let mut scale = sixteen(s, scale);
+        for scale in &mut scale {
+            *scale = s.mul(d, s.sub(*scale, s.splat(32.0)));
+        }
+        // A set bit here means that 4 is not taken away.
+        let mut third = rows.load32(s, 0);
+        for half in 0..2 {
+            let mut rest = rows.load32(s, 32 + 32 * half);
+            for j in 0..4 {
+                let mut q = rest;
+                for g in 0..8 {
+                    q[g] = s.or(s.bits::<0>(rest[g], 3), s.shl::<2>(s.bits::<0>(third[g], 1)));
+                    (rest[g], third[g]) = (s.shr::<2>(rest[g]), s.shr::<1>(third[g]));
+                }
+                let at = 4 * half + j;
+                let scale = [scale[2 * at], scale[2 * at + 1]];
+                sink.take(8 * index + at, Columns { q, scale, min: scale });
+            }
+        }
+    }
+}
+
+impl Unpack for BlockIQ4_XS {
+    const OFFSET: i32 = 0;
+    const WIDE: bool = true;
+
+    #[inline(always)]
+    fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
+        let head = rows.load(s, 0);
+        let d = s.low_f16(head[0]);
+        // Eight 6-bit scales: nibbles in the second dword, pairs of high bits in the first one's upper half.
+        let (mut low, mut high) = (head[1], s.shr::<16>(head[0]));
+        for j in 0..8 {
+            let nibble = s.and(low, s.splat_i(15));
+            let scale = s.or(nibble, s.shl::<4>(s.and(high, s.splat_i(3))));
+            (low, high) = (s.shr::<4>(low), s.shr::<2>(high));
+            let scale = s.mul(d, s.sub(s.to_f32(scale), s.splat(32.0)));
+            let q = table(s, nibbles(s, rows.load(s, 8 + 16 * j)), &IQ4_VALUES);
+            sink.take(8 * index + j, Columns { q, scale: [scale; 2], min: [scale; 2] });
+        }
+    }
+}

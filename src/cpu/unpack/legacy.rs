@@ -1,0 +1,112 @@
+//! The formats with blocks of thirty-two: one scale, perhaps a minimum, then the integers.
+
+use super::{BlockRows, Columns, Sink, Unpack};
+use crate::cpu::vector::Simd;
+use crate::quant::{
+    BlockIQ4_NL, BlockMXFP4, BlockQ4_0, BlockQ4_1, BlockQ5_0, BlockQ5_1, BlockQ8_0, IQ4_VALUES, MXFP4_VALUES,
+};
+
+/// Sixteen bytes of nibbles: the low ones are columns 0 to 15, the high ones 16 to 31.
+#[inline(always)]
+pub(super) fn nibbles<S: Simd>(s: S, bytes: [S::I; 4]) -> [S::I; 8] {
+    let mut q = [bytes[0]; 8];
+    for g in 0..4 {
+        (q[g], q[g + 4]) = s.nibbles(bytes[g]);
+    }
+    q
+}
+
+/// The table's entry for each index, in the wide form.
+#[inline(always)]
+pub(super) fn table<S: Simd>(s: S, mut q: [S::I; 8], table: &[i8; 16]) -> [S::I; 8] {
+    for q in &mut q {
+        *q = s.wide(s.lookup(table, *q));
+    }
+    q
+}
+
+/// Sets bit 4 of each of thirty-two bytes from the bits of `high`, in order.
+#[inline(always)]
+fn fifth_bits<S: Simd>(s: S, q: [S::I; 8], high: S::I) -> [S::I; 8] {
+    // Four bits at a time, each moved to bit 4 of its own byte.
+    let mut out = q;
+    let mut rest = high;
+    for out in &mut out {
+        let b0 = s.and(s.shl::<4>(rest), s.splat_i(0x10));
+        let b1 = s.and(s.shl::<11>(rest), s.splat_i(0x10 << 8));
+        let b2 = s.and(s.shl::<18>(rest), s.splat_i(0x10 << 16));
+        let b3 = s.and(s.shl::<25>(rest), s.splat_i(0x10 << 24));
+        *out = s.or(*out, s.or(s.or(b0, b1), s.or(b2, b3)));
+        rest = s.shr::<4>(rest);
+    }
+    out
+}
+
+/// A format whose block is one piece: `$body` gives the integers, the scale and the minimum (or anything).
+macro_rules! one_piece {
+    ($block:ty, $offset:expr, $wide:expr, |$s:ident, $rows:ident| $body:expr) => {
+        impl Unpack for $block {
+            const OFFSET: i32 = $offset;
+            const WIDE: bool = $wide;
+
+            #[inline(always)]
+            fn unpack_rows<S: Simd>($s: S, $rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
+                let (q, scale, min) = $body;
+                sink.take(index, Columns { q, scale: [scale; 2], min: [min; 2] });
+            }
+        }
+    };
+}
+
+one_piece!(BlockQ4_0, 8, false, |s, rows| {
+    let scale = s.low_f16(rows.load(s, 0)[0]);
+    (nibbles(s, rows.load(s, 2)), scale, scale)
+});
+
+one_piece!(BlockQ4_1, 0, false, |s, rows| {
+    let head = rows.load(s, 0)[0];
+    (nibbles(s, rows.load(s, 4)), s.low_f16(head), s.high_f16(head))
+});
+
+one_piece!(BlockQ5_0, 16, false, |s, rows| {
+    // Bytes 0 and 1 are the scale, 2 to 5 the fifth bits.
+    let head = rows.load(s, 0);
+    let high = s.or(s.shr::<16>(head[0]), s.shl::<16>(head[1]));
+    let scale = s.low_f16(head[0]);
+    (fifth_bits(s, nibbles(s, rows.load(s, 6)), high), scale, scale)
+});
+
+one_piece!(BlockQ5_1, 0, false, |s, rows| {
+    let head = rows.load(s, 0);
+    (fifth_bits(s, nibbles(s, rows.load(s, 8)), head[1]), s.low_f16(head[0]), s.high_f16(head[0]))
+});
+
+one_piece!(BlockQ8_0, 0, true, |s, rows| {
+    let (low, high) = (rows.load(s, 2), rows.load(s, 18));
+    let scale = s.low_f16(rows.load(s, 0)[0]);
+    let mut q = [low[0]; 8];
+    for g in 0..4 {
+        (q[g], q[g + 4]) = (s.wide(low[g]), s.wide(high[g]));
+    }
+    (q, scale, scale)
+});
+
+one_piece!(BlockIQ4_NL, 0, true, |s, rows| {
+    let scale = s.low_f16(rows.load(s, 0)[0]);
+    (table(s, nibbles(s, rows.load(s, 2)), &IQ4_VALUES), scale, scale)
+});
+
+/// 2^(n - 64).
+#[inline(always)]
+fn power<S: Simd>(s: S, n: S::I) -> S::F {
+    s.as_f32(s.shl::<23>(s.add_i(n, s.splat_i(127 - 64))))
+}
+
+one_piece!(BlockMXFP4, 0, true, |s, rows| {
+    // 2^(e - 128), half of what e says, as a product of two powers: the smallest two are subnormal numbers, which
+    // exponent bits alone cannot give.
+    let e = s.and(rows.load(s, 0)[0], s.splat_i(0xff));
+    let (half, rest) = (s.shr::<1>(e), s.shr::<1>(s.add_i(e, s.splat_i(1))));
+    let scale = s.mul(power(s, half), power(s, rest));
+    (table(s, nibbles(s, rows.load(s, 1)), &MXFP4_VALUES), scale, scale)
+});

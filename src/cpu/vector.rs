@@ -1,0 +1,129 @@
+//! The vocabulary of the SIMD kernels: sixteen lanes of f32, of i32, and of four bytes each.
+//!
+//! Every kernel that is not matrix code of the scalar table is written once over [`Simd`] and compiled once per
+//! instruction set. A value of a type that implements it proves that the CPU has the instructions: such a value is
+//! only made where they were detected, so its methods are safe to call.
+//!
+//! Methods are `inline(always)` and the kernels are entered through a function with the right `target_feature`
+//! list; without both, the intrinsics would be calls.
+
+/// Sixteen lanes; see the module's text. Arithmetic is IEEE f32, rounded to nearest even, never reassociated.
+pub(crate) trait Simd: Copy {
+    /// Sixteen f32.
+    type F: Copy;
+    /// Sixteen i32; also four bytes per lane, little-endian.
+    type I: Copy;
+
+    /// What [`Simd::wide`] adds to signed bytes: the dot product's start value takes it out again.
+    const WIDE_OFFSET: i32;
+
+    fn splat(self, x: f32) -> Self::F;
+    fn load(self, x: &[f32; 16]) -> Self::F;
+    fn to_array(self, x: Self::F) -> [f32; 16];
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `if a > b { a } else { b }` in every lane (so `b` where either is not a number).
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `if a < b { a } else { b }` in every lane (so `b` where either is not a number).
+    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b + c`, rounded once.
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+
+    /// Sixteen IEEE halves, exactly.
+    fn load_f16(self, x: &[u16; 16]) -> Self::F;
+    /// Rounded to nearest even; what does not fit becomes an infinity.
+    fn to_f16(self, x: Self::F) -> [u16; 16];
+    /// The low half of every lane, read as an IEEE half.
+    fn low_f16(self, x: Self::I) -> Self::F;
+    /// The high half of every lane, read as an IEEE half.
+    #[inline(always)]
+    fn high_f16(self, x: Self::I) -> Self::F {
+        self.low_f16(self.shr::<16>(x))
+    }
+
+    fn splat_i(self, x: i32) -> Self::I;
+    fn load_i(self, x: &[u32; 16]) -> Self::I;
+    fn to_array_i(self, x: Self::I) -> [u32; 16];
+    /// Sixteen u16, each widened to its lane.
+    fn load_u16(self, x: &[u16; 16]) -> Self::I;
+    fn add_i(self, a: Self::I, b: Self::I) -> Self::I;
+    fn and(self, a: Self::I, b: Self::I) -> Self::I;
+    fn or(self, a: Self::I, b: Self::I) -> Self::I;
+    fn xor(self, a: Self::I, b: Self::I) -> Self::I;
+    /// Each lane shifted left by `N` bits.
+    fn shl<const N: u32>(self, a: Self::I) -> Self::I;
+    /// Each lane shifted right by `N` bits, zeros coming in.
+    fn shr<const N: u32>(self, a: Self::I) -> Self::I;
+    /// The lanes as f32, rounded to nearest even.
+    fn to_f32(self, a: Self::I) -> Self::F;
+    /// The same bits.
+    fn as_f32(self, a: Self::I) -> Self::F;
+    /// The same bits.
+    fn as_i32(self, a: Self::F) -> Self::I;
+    /// Every byte, which must be below 16, replaced by its entry.
+    fn lookup(self, table: &[i8; 16], index: Self::I) -> Self::I;
+
+    /// Adds to each lane the exact dot product of its four bytes, each 0 to 127, with `x`.
+    fn dot4(self, acc: Self::I, w: Self::I, x: [i8; 4]) -> Self::I;
+    /// Signed bytes in the form that [`Simd::dot4_wide`] takes.
+    fn wide(self, w: Self::I) -> Self::I;
+    /// Adds to each lane the exact dot product of its four bytes, in the form made by [`Simd::wide`], with `x`
+    /// (-127 to 127), plus [`Simd::WIDE_OFFSET`] times the sum of `x`.
+    fn dot4_wide(self, acc: Self::I, w: Self::I, x: [i8; 4]) -> Self::I;
+
+    /// Sixteen bytes from each of sixteen rows, transposed: lane `r` of result `g` holds bytes `4g..4g + 4` of row
+    /// `r`, which starts at `base + r * stride`.
+    ///
+    /// # Safety
+    /// All sixteen times sixteen bytes are readable.
+    unsafe fn load_rows(self, base: *const u8, stride: usize) -> [Self::I; 4];
+
+    /// Asks for a cache line to be brought into the second-level cache. Any address will do.
+    fn prefetch(self, at: *const u8);
+
+    /// Both halves of four bits of every byte: the low ones, then the high ones.
+    #[inline(always)]
+    fn nibbles(self, x: Self::I) -> (Self::I, Self::I) {
+        let mask = self.splat_i(0x0f0f_0f0f);
+        (self.and(x, mask), self.and(self.shr::<4>(x), mask))
+    }
+
+    /// Bits `N` and up of every byte, as many as `mask` has, which is repeated in every byte.
+    #[inline(always)]
+    fn bits<const N: u32>(self, x: Self::I, mask: u8) -> Self::I {
+        self.and(self.shr::<N>(x), self.splat_i(i32::from_ne_bytes([mask; 4])))
+    }
+
+    /// Byte `N / 8` of every lane as a number from 0 to 255.
+    #[inline(always)]
+    fn byte<const N: u32>(self, x: Self::I) -> Self::F {
+        self.to_f32(self.and(self.shr::<N>(x), self.splat_i(0xff)))
+    }
+
+    /// The sum of all lanes by one fixed tree: lane i with lane i + 8, then + 4, + 2, + 1.
+    #[inline(always)]
+    fn sum(self, x: Self::F) -> f32 {
+        fold(self.to_array(x), |a, b| a + b)
+    }
+
+    /// The greatest of all lanes.
+    #[inline(always)]
+    fn greatest(self, x: Self::F) -> f32 {
+        fold(self.to_array(x), |a, b| if a > b { a } else { b })
+    }
+}
+
+/// Folds sixteen lanes by the fixed tree of [`Simd::sum`].
+#[inline(always)]
+fn fold(mut x: [f32; 16], f: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut half = 8;
+    while half > 0 {
+        for i in 0..half {
+            x[i] = f(x[i], x[i + half]);
+        }
+        half /= 2;
+    }
+    x[0]
+}

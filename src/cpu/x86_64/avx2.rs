@@ -1,0 +1,253 @@
+//! The lanes in AVX2, FMA and F16C: two registers each, lanes 0 to 7 and 8 to 15.
+
+use std::arch::x86_64::*;
+
+use crate::cpu::vector::Simd;
+
+/// Proof that the CPU has AVX2, FMA and F16C.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2(());
+
+impl Avx2 {
+    /// `None` on a CPU without the instructions.
+    pub(crate) fn detect() -> Option<Self> {
+        let all =
+            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+        all.then_some(Self(()))
+    }
+
+    /// # Safety
+    /// [`Avx2::detect`] has given `Some` in this process.
+    #[inline(always)]
+    pub(crate) unsafe fn assume() -> Self {
+        Self(())
+    }
+}
+
+/// One intrinsic whose instructions `self` proves.
+macro_rules! op {
+    ($e:expr) => {
+        // SAFETY: `self` exists, so `detect` saw every feature named there on this CPU.
+        unsafe { $e }
+    };
+}
+
+/// The same intrinsic for both halves.
+macro_rules! both {
+    ($f:path, $($arg:expr),+) => {
+        [op!($f($($arg[0]),+)), op!($f($($arg[1]),+))]
+    };
+}
+
+impl Simd for Avx2 {
+    type F = [__m256; 2];
+    type I = [__m256i; 2];
+
+    const WIDE_OFFSET: i32 = 0;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> [__m256; 2] {
+        op!([_mm256_set1_ps(x); 2])
+    }
+    #[inline(always)]
+    fn load(self, x: &[f32; 16]) -> [__m256; 2] {
+        op!([_mm256_loadu_ps(x.as_ptr()), _mm256_loadu_ps(x.as_ptr().add(8))])
+    }
+    #[inline(always)]
+    fn to_array(self, x: [__m256; 2]) -> [f32; 16] {
+        let mut out = [0.0; 16];
+        op!({
+            _mm256_storeu_ps(out.as_mut_ptr(), x[0]);
+            _mm256_storeu_ps(out.as_mut_ptr().add(8), x[1]);
+        });
+        out
+    }
+    #[inline(always)]
+    fn add(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+        both!(_mm256_add_ps, a, b)
+    }
+    #[inline(always)]
+    fn sub(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+        both!(_mm256_sub_ps, a, b)
+    }
+    #[inline(always)]
+    fn mul(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+        both!(_mm256_mul_ps, a, b)
+    }
+    #[inline(always)]
+    fn div(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+        both!(_mm256_div_ps, a, b)
+    }
+    #[inline(always)]
+    fn max(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+        both!(_mm256_max_ps, a, b)
+    }
+    #[inline(always)]
+    fn min(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+        both!(_mm256_min_ps, a, b)
+    }
+    #[inline(always)]
+    fn fma(self, a: [__m256; 2], b: [__m256; 2], c: [__m256; 2]) -> [__m256; 2] {
+        both!(_mm256_fmadd_ps, a, b, c)
+    }
+
+    #[inline(always)]
+    fn load_f16(self, x: &[u16; 16]) -> [__m256; 2] {
+        op!({
+            let (low, high) = (_mm_loadu_si128(x.as_ptr().cast()), _mm_loadu_si128(x.as_ptr().add(8).cast()));
+            [_mm256_cvtph_ps(low), _mm256_cvtph_ps(high)]
+        })
+    }
+    #[inline(always)]
+    fn to_f16(self, x: [__m256; 2]) -> [u16; 16] {
+        let mut out = [0; 16];
+        op!({
+            _mm_storeu_si128(out.as_mut_ptr().cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x[0]));
+            _mm_storeu_si128(out.as_mut_ptr().add(8).cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x[1]));
+        });
+        out
+    }
+    #[inline(always)]
+    fn low_f16(self, x: [__m256i; 2]) -> [__m256; 2] {
+        op!({
+            let mask = _mm256_set1_epi32(0xffff);
+            let packed = _mm256_packus_epi32(_mm256_and_si256(x[0], mask), _mm256_and_si256(x[1], mask));
+            let packed = _mm256_permute4x64_epi64::<0b11_01_10_00>(packed);
+            [_mm256_cvtph_ps(_mm256_castsi256_si128(packed)), _mm256_cvtph_ps(_mm256_extracti128_si256::<1>(packed))]
+        })
+    }
+
+    #[inline(always)]
+    fn splat_i(self, x: i32) -> [__m256i; 2] {
+        op!([_mm256_set1_epi32(x); 2])
+    }
+    #[inline(always)]
+    fn load_i(self, x: &[u32; 16]) -> [__m256i; 2] {
+        op!([_mm256_loadu_si256(x.as_ptr().cast()), _mm256_loadu_si256(x.as_ptr().add(8).cast())])
+    }
+    #[inline(always)]
+    fn to_array_i(self, x: [__m256i; 2]) -> [u32; 16] {
+        let mut out = [0; 16];
+        op!({
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), x[0]);
+            _mm256_storeu_si256(out.as_mut_ptr().add(8).cast(), x[1]);
+        });
+        out
+    }
+    #[inline(always)]
+    fn load_u16(self, x: &[u16; 16]) -> [__m256i; 2] {
+        op!({
+            let (low, high) = (_mm_loadu_si128(x.as_ptr().cast()), _mm_loadu_si128(x.as_ptr().add(8).cast()));
+            [_mm256_cvtepu16_epi32(low), _mm256_cvtepu16_epi32(high)]
+        })
+    }
+    #[inline(always)]
+    fn add_i(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+        both!(_mm256_add_epi32, a, b)
+    }
+    #[inline(always)]
+    fn and(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+        both!(_mm256_and_si256, a, b)
+    }
+    #[inline(always)]
+    fn or(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+        both!(_mm256_or_si256, a, b)
+    }
+    #[inline(always)]
+    fn xor(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+        both!(_mm256_xor_si256, a, b)
+    }
+    #[inline(always)]
+    fn shl<const N: u32>(self, a: [__m256i; 2]) -> [__m256i; 2] {
+        let n = op!(_mm_cvtsi32_si128(N as i32));
+        both!(_mm256_sll_epi32, a, [n; 2])
+    }
+    #[inline(always)]
+    fn shr<const N: u32>(self, a: [__m256i; 2]) -> [__m256i; 2] {
+        let n = op!(_mm_cvtsi32_si128(N as i32));
+        both!(_mm256_srl_epi32, a, [n; 2])
+    }
+    #[inline(always)]
+    fn to_f32(self, a: [__m256i; 2]) -> [__m256; 2] {
+        both!(_mm256_cvtepi32_ps, a)
+    }
+    #[inline(always)]
+    fn as_f32(self, a: [__m256i; 2]) -> [__m256; 2] {
+        both!(_mm256_castsi256_ps, a)
+    }
+    #[inline(always)]
+    fn as_i32(self, a: [__m256; 2]) -> [__m256i; 2] {
+        both!(_mm256_castps_si256, a)
+    }
+    #[inline(always)]
+    fn lookup(self, table: &[i8; 16], index: [__m256i; 2]) -> [__m256i; 2] {
+        let table = op!(_mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast())));
+        both!(_mm256_shuffle_epi8, [table; 2], index)
+    }
+
+    #[inline(always)]
+    fn dot4(self, acc: [__m256i; 2], w: [__m256i; 2], x: [i8; 4]) -> [__m256i; 2] {
+        let x = self.splat_i(i32::from_ne_bytes(x.map(|b| b as u8)));
+        self.add_i(acc, self.madd(w, x))
+    }
+    #[inline(always)]
+    fn wide(self, w: [__m256i; 2]) -> [__m256i; 2] {
+        w
+    }
+    #[inline(always)]
+    fn dot4_wide(self, acc: [__m256i; 2], w: [__m256i; 2], x: [i8; 4]) -> [__m256i; 2] {
+        // |w| is at most 128 and |x| at most 127, so a pair of products fits an i16: 2 * 128 * 127 < 32768.
+        let x = self.splat_i(i32::from_ne_bytes(x.map(|b| b as u8)));
+        self.add_i(acc, self.madd(both!(_mm256_abs_epi8, w), both!(_mm256_sign_epi8, x, w)))
+    }
+
+    #[inline(always)]
+    unsafe fn load_rows(self, base: *const u8, stride: usize) -> [[__m256i; 2]; 4] {
+        // Each half: rows a and a + 4 side by side, then a 4 x 4 transpose of dwords within each 128 bits.
+        // (Macros, not closures: a closure that is not inlined would lose the target features.)
+        macro_rules! row {
+            ($r:expr) => {
+                // SAFETY: the caller's contract for the address, `self` for the instruction.
+                unsafe { _mm_loadu_si128(base.add($r * stride).cast()) }
+            };
+        }
+        macro_rules! two {
+            ($a:expr) => {{
+                let (low, high) = (row!($a), row!($a + 4));
+                op!(_mm256_inserti128_si256::<1>(_mm256_castsi128_si256(low), high))
+            }};
+        }
+        macro_rules! half {
+            ($a:expr) => {{
+                let (z0, z1, z2, z3) = (two!($a), two!($a + 1), two!($a + 2), two!($a + 3));
+                op!({
+                    let (a, b) = (_mm256_unpacklo_epi32(z0, z1), _mm256_unpackhi_epi32(z0, z1));
+                    let (c, d) = (_mm256_unpacklo_epi32(z2, z3), _mm256_unpackhi_epi32(z2, z3));
+                    [
+                        _mm256_unpacklo_epi64(a, c),
+                        _mm256_unpackhi_epi64(a, c),
+                        _mm256_unpacklo_epi64(b, d),
+                        _mm256_unpackhi_epi64(b, d),
+                    ]
+                })
+            }};
+        }
+        let (low, high) = (half!(0), half!(8));
+        [[low[0], high[0]], [low[1], high[1]], [low[2], high[2]], [low[3], high[3]]]
+    }
+
+    #[inline(always)]
+    fn prefetch(self, at: *const u8) {
+        op!(_mm_prefetch::<_MM_HINT_T1>(at.cast()))
+    }
+}
+
+impl Avx2 {
+    /// Dot products of four unsigned with four signed bytes, where no pair of products leaves an i16.
+    #[inline(always)]
+    fn madd(self, unsigned: [__m256i; 2], signed: [__m256i; 2]) -> [__m256i; 2] {
+        let pairs = both!(_mm256_maddubs_epi16, unsigned, signed);
+        let ones = op!(_mm256_set1_epi16(1));
+        both!(_mm256_madd_epi16, pairs, [ones; 2])
+    }
+}

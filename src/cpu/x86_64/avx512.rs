@@ -1,0 +1,214 @@
+//! The lanes in AVX-512: one register each.
+
+use std::arch::x86_64::*;
+
+use crate::cpu::vector::Simd;
+
+/// Proof that the CPU has AVX-512 F, BW, DQ, VL and VNNI (and with them AVX2, FMA and F16C).
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512(());
+
+impl Avx512 {
+    /// `None` on a CPU without the instructions.
+    pub(crate) fn detect() -> Option<Self> {
+        let all = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512vnni")
+            && is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
+        all.then_some(Self(()))
+    }
+
+    /// # Safety
+    /// [`Avx512::detect`] has given `Some` in this process.
+    #[inline(always)]
+    pub(crate) unsafe fn assume() -> Self {
+        Self(())
+    }
+}
+
+/// One intrinsic whose instructions `self` proves.
+macro_rules! op {
+    ($e:expr) => {
+        // SAFETY: `self` exists, so `detect` saw every feature named there on this CPU.
+        unsafe { $e }
+    };
+}
+
+impl Simd for Avx512 {
+    type F = __m512;
+    type I = __m512i;
+
+    // VPDPBUSD multiplies unsigned by signed bytes: signed weights are moved up by 128.
+    const WIDE_OFFSET: i32 = 128;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        op!(_mm512_set1_ps(x))
+    }
+    #[inline(always)]
+    fn load(self, x: &[f32; 16]) -> __m512 {
+        op!(_mm512_loadu_ps(x.as_ptr()))
+    }
+    #[inline(always)]
+    fn to_array(self, x: __m512) -> [f32; 16] {
+        let mut out = [0.0; 16];
+        op!(_mm512_storeu_ps(out.as_mut_ptr(), x));
+        out
+    }
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        op!(_mm512_add_ps(a, b))
+    }
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        op!(_mm512_sub_ps(a, b))
+    }
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        op!(_mm512_mul_ps(a, b))
+    }
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        op!(_mm512_div_ps(a, b))
+    }
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        op!(_mm512_max_ps(a, b))
+    }
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        op!(_mm512_min_ps(a, b))
+    }
+    #[inline(always)]
+    fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        op!(_mm512_fmadd_ps(a, b, c))
+    }
+
+    #[inline(always)]
+    fn load_f16(self, x: &[u16; 16]) -> __m512 {
+        op!(_mm512_cvtph_ps(_mm256_loadu_si256(x.as_ptr().cast())))
+    }
+    #[inline(always)]
+    fn to_f16(self, x: __m512) -> [u16; 16] {
+        let mut out = [0; 16];
+        op!(_mm256_storeu_si256(out.as_mut_ptr().cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x)));
+        out
+    }
+    #[inline(always)]
+    fn low_f16(self, x: __m512i) -> __m512 {
+        op!(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(x)))
+    }
+
+    #[inline(always)]
+    fn splat_i(self, x: i32) -> __m512i {
+        op!(_mm512_set1_epi32(x))
+    }
+    #[inline(always)]
+    fn load_i(self, x: &[u32; 16]) -> __m512i {
+        op!(_mm512_loadu_si512(x.as_ptr().cast()))
+    }
+    #[inline(always)]
+    fn to_array_i(self, x: __m512i) -> [u32; 16] {
+        let mut out = [0; 16];
+        op!(_mm512_storeu_si512(out.as_mut_ptr().cast(), x));
+        out
+    }
+    #[inline(always)]
+    fn load_u16(self, x: &[u16; 16]) -> __m512i {
+        op!(_mm512_cvtepu16_epi32(_mm256_loadu_si256(x.as_ptr().cast())))
+    }
+    #[inline(always)]
+    fn add_i(self, a: __m512i, b: __m512i) -> __m512i {
+        op!(_mm512_add_epi32(a, b))
+    }
+    #[inline(always)]
+    fn and(self, a: __m512i, b: __m512i) -> __m512i {
+        op!(_mm512_and_si512(a, b))
+    }
+    #[inline(always)]
+    fn or(self, a: __m512i, b: __m512i) -> __m512i {
+        op!(_mm512_or_si512(a, b))
+    }
+    #[inline(always)]
+    fn xor(self, a: __m512i, b: __m512i) -> __m512i {
+        op!(_mm512_xor_si512(a, b))
+    }
+    #[inline(always)]
+    fn shl<const N: u32>(self, a: __m512i) -> __m512i {
+        op!(_mm512_slli_epi32::<N>(a))
+    }
+    #[inline(always)]
+    fn shr<const N: u32>(self, a: __m512i) -> __m512i {
+        op!(_mm512_srli_epi32::<N>(a))
+    }
+    #[inline(always)]
+    fn to_f32(self, a: __m512i) -> __m512 {
+        op!(_mm512_cvtepi32_ps(a))
+    }
+    #[inline(always)]
+    fn as_f32(self, a: __m512i) -> __m512 {
+        op!(_mm512_castsi512_ps(a))
+    }
+    #[inline(always)]
+    fn as_i32(self, a: __m512) -> __m512i {
+        op!(_mm512_castps_si512(a))
+    }
+    #[inline(always)]
+    fn lookup(self, table: &[i8; 16], index: __m512i) -> __m512i {
+        op!(_mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast())), index))
+    }
+
+    #[inline(always)]
+    fn dot4(self, acc: __m512i, w: __m512i, x: [i8; 4]) -> __m512i {
+        op!(_mm512_dpbusd_epi32(acc, w, _mm512_set1_epi32(i32::from_ne_bytes(x.map(|b| b as u8)))))
+    }
+    #[inline(always)]
+    fn wide(self, w: __m512i) -> __m512i {
+        self.xor(w, self.splat_i(i32::from_ne_bytes([0x80; 4])))
+    }
+    #[inline(always)]
+    fn dot4_wide(self, acc: __m512i, w: __m512i, x: [i8; 4]) -> __m512i {
+        self.dot4(acc, w, x)
+    }
+
+    #[inline(always)]
+    unsafe fn load_rows(self, base: *const u8, stride: usize) -> [__m512i; 4] {
+        // Rows a, a + 4, a + 8, a + 12 side by side; then a 4 x 4 transpose of dwords within each quarter.
+        // (Macros, not closures: a closure that is not inlined would lose the target features.)
+        macro_rules! row {
+            ($r:expr) => {
+                // SAFETY: the caller's contract for the address, `self` for the instruction.
+                unsafe { _mm_loadu_si128(base.add($r * stride).cast()) }
+            };
+        }
+        macro_rules! four {
+            ($a:expr) => {{
+                let (q0, q1, q2, q3) = (row!($a), row!($a + 4), row!($a + 8), row!($a + 12));
+                op!({
+                    let z = _mm512_inserti32x4::<1>(_mm512_castsi128_si512(q0), q1);
+                    _mm512_inserti32x4::<3>(_mm512_inserti32x4::<2>(z, q2), q3)
+                })
+            }};
+        }
+        let (z0, z1, z2, z3) = (four!(0), four!(1), four!(2), four!(3));
+        op!({
+            let (a, b) = (_mm512_unpacklo_epi32(z0, z1), _mm512_unpackhi_epi32(z0, z1));
+            let (c, d) = (_mm512_unpacklo_epi32(z2, z3), _mm512_unpackhi_epi32(z2, z3));
+            [
+                _mm512_unpacklo_epi64(a, c),
+                _mm512_unpackhi_epi64(a, c),
+                _mm512_unpacklo_epi64(b, d),
+                _mm512_unpackhi_epi64(b, d),
+            ]
+        })
+    }
+
+    #[inline(always)]
+    fn prefetch(self, at: *const u8) {
+        op!(_mm_prefetch::<_MM_HINT_T1>(at.cast()))
+    }
+}

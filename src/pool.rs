@@ -1,0 +1,336 @@
+//! Worker threads for one forward step at a time.
+//!
+//! [`Pool::run`] wakes the pool's threads once for a whole step. Inside it, the calling thread runs ordinary
+//! sequential code and hands loops to the [`Team`]; between loops the workers spin for a moment, so that a loop costs
+//! about as much as a barrier, then park. Iterations ("pieces") are taken one by one from a shared counter, so a slow
+//! core takes fewer, and a worker that the system has not scheduled yet is not waited for: only one that is in the
+//! middle of a piece is. With one thread there is no pool and no atomic operation at all.
+#![allow(unsafe_code)] // a loop's body is lent to threads that the borrow checker cannot see
+
+use std::any::Any;
+use std::cell::UnsafeCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use crate::{Error, Result};
+
+/// Some threads, one of them the caller's.
+pub struct Pool {
+    /// All but the caller's; `None` if that is the only one.
+    workers: Option<rayon::ThreadPool>,
+    threads: usize,
+}
+
+/// The most threads that a pool takes.
+pub const MAX_THREADS: usize = 1024;
+
+impl Pool {
+    /// Starts `threads - 1` threads; the caller of [`Pool::run`] is the last one. At least 1, at most [`MAX_THREADS`].
+    pub fn new(threads: usize) -> Result<Self> {
+        if !(1..=MAX_THREADS).contains(&threads) {
+            let (found, expected) = (threads.to_string(), format!("1 to {MAX_THREADS}"));
+            return Err(Error::InvalidArgument { name: "threads", found, expected });
+        }
+        let workers = match threads {
+            1 => None,
+            _ => Some(
+                rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads - 1)
+                    .thread_name(|i| format!("pumice-{}", i + 1))
+                    .build()
+                    .map_err(|e| Error::Internal { what: format!("cannot start {threads} threads: {e}") })?,
+            ),
+        };
+        Ok(Self { workers, threads })
+    }
+
+    /// The number of threads, the caller's included.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Runs `step` on the calling thread, with the pool's threads at hand for its loops.
+    ///
+    /// # Panics
+    /// If the step or one of its loops does; the pool can be used again.
+    pub fn run<R>(&mut self, step: impl FnOnce(&Team) -> R) -> R {
+        let shared = Shared::default();
+        let team = Team { shared: &shared, threads: self.threads };
+        let Some(workers) = &self.workers else { return step(&team) };
+        workers.in_place_scope(|scope| {
+            scope.spawn_broadcast(|_, context| shared.work(context.index() + 1));
+            let _stop = OnDrop(|| shared.stop());
+            step(&team)
+        })
+    }
+}
+
+/// The threads inside [`Pool::run`].
+pub struct Team<'a> {
+    shared: &'a Shared,
+    threads: usize,
+}
+
+/// A loop's body: takes the thread's number and the piece's.
+type Body<'a> = dyn Fn(usize, usize) + Sync + 'a;
+
+impl Team<'_> {
+    /// The number of threads, the caller's included.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Calls `body(thread, piece)` for every piece below `pieces`, on all threads, and returns when all are done.
+    ///
+    /// `thread` is below [`Team::threads`] and differs between calls that run at the same time.
+    ///
+    /// # Panics
+    /// If the body does, once no thread runs it any more.
+    pub fn for_each(&self, pieces: usize, body: impl Fn(usize, usize) + Sync) {
+        if self.threads == 1 || pieces <= 1 {
+            return (0..pieces).for_each(|piece| body(0, piece));
+        }
+        self.shared.run(&body, pieces);
+    }
+
+    /// Calls `body(i, chunk)` for every `len` elements of `data` (the last chunk may be shorter), on all threads.
+    ///
+    /// # Panics
+    /// If `len` is 0 and `data` is not empty, and as [`Team::for_each`].
+    pub fn for_each_chunk<T: Send>(&self, data: &mut [T], len: usize, body: impl Fn(usize, &mut [T]) + Sync) {
+        if data.is_empty() {
+            return;
+        }
+        let total = data.len();
+        let base = Pointer(data.as_mut_ptr());
+        self.for_each(total.div_ceil(len), |_, i| {
+            let at = i * len;
+            // SAFETY: chunk `i` lies within `data`, which is borrowed until all pieces are done, and only this call
+            // has it, because every piece is run once.
+            let chunk = unsafe { std::slice::from_raw_parts_mut(base.get().add(at), len.min(total - at)) };
+            body(i, chunk);
+        });
+    }
+}
+
+/// The start of a slice whose chunks go to different threads.
+struct Pointer<T>(*mut T);
+
+// SAFETY: it is only used to make disjoint chunks of `T: Send`, one thread each.
+unsafe impl<T: Send> Sync for Pointer<T> {}
+
+impl<T> Pointer<T> {
+    fn get(&self) -> *mut T {
+        self.0
+    }
+}
+
+/// The current loop, if any: `state` is its number (high half), whether it may be joined, and how many workers did.
+#[derive(Default)]
+struct Shared {
+    state: AtomicU64,
+    /// Written only while nobody has joined and nobody may.
+    job: UnsafeCell<Option<(&'static Body<'static>, usize)>>,
+    /// The next piece that nobody has taken.
+    next: AtomicUsize,
+    /// What the first panicking piece said.
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+    /// Threads asleep in `changed`.
+    asleep: AtomicU32,
+    gate: Mutex<()>,
+    changed: Condvar,
+}
+
+// SAFETY: `job` is the only field that is not Sync by itself; the protocol of `state` keeps writers from readers.
+unsafe impl Sync for Shared {}
+
+const OPEN: u64 = 1 << 31;
+const JOINED: u64 = OPEN - 1;
+/// In place of a loop's number: the step is over.
+const STOP: u64 = u64::MAX << 32;
+
+/// Rounds of a busy wait before a thread parks: some tens of microseconds, the length of a small loop.
+const SPINS: u32 = 4_000;
+
+impl Shared {
+    /// Runs a loop on the calling thread and all workers that come.
+    fn run(&self, body: &Body<'_>, pieces: usize) {
+        // SAFETY: the lifetime is a lie that ends with this function: it does not return, or unwind, before `close`
+        // has seen every worker leave.
+        let body: &'static Body<'static> = unsafe { std::mem::transmute(body) };
+        // SAFETY: the state is closed with nobody joined: at first, and since the last `close`.
+        unsafe { *self.job.get() = Some((body, pieces)) };
+        self.next.store(0, Relaxed);
+        let number = (self.state.load(Relaxed) >> 32) + 1;
+        self.state.store(number << 32 | OPEN, SeqCst);
+        self.wake();
+        {
+            let _close = OnDrop(|| self.close());
+            self.take_pieces(0, body, pieces);
+        }
+        let panicked = self.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(payload) = panicked {
+            resume_unwind(payload);
+        }
+    }
+
+    fn take_pieces(&self, thread: usize, body: &Body<'_>, pieces: usize) {
+        loop {
+            let piece = self.next.fetch_add(1, Relaxed);
+            if piece >= pieces {
+                return;
+            }
+            body(thread, piece);
+        }
+    }
+
+    /// Lets nobody in any more, and waits for those who are.
+    fn close(&self) {
+        // If the caller's own piece panicked, the others need not be run.
+        if std::thread::panicking() {
+            self.next.store(usize::MAX / 2, Relaxed);
+        }
+        self.state.fetch_and(!OPEN, AcqRel);
+        self.wait(|state| state & JOINED == 0);
+    }
+
+    /// A worker's life within one step.
+    fn work(&self, thread: usize) {
+        let mut seen = 0;
+        loop {
+            let state = self.wait(|state| state >= STOP || (state >> 32 != seen && state & OPEN != 0));
+            if state >= STOP {
+                return;
+            }
+            if self.state.compare_exchange(state, state + 1, AcqRel, Relaxed).is_err() {
+                continue;
+            }
+            seen = state >> 32;
+            // SAFETY: joined, so the job stays until this worker leaves.
+            if let Some((body, pieces)) = unsafe { *self.job.get() } {
+                let taken = catch_unwind(AssertUnwindSafe(|| self.take_pieces(thread, body, pieces)));
+                if let Err(payload) = taken {
+                    self.next.store(usize::MAX / 2, Relaxed);
+                    self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(payload);
+                }
+            }
+            if self.state.fetch_sub(1, SeqCst) & (JOINED | OPEN) == 1 {
+                self.wake();
+            }
+        }
+    }
+
+    /// Tells the workers that the step is over.
+    fn stop(&self) {
+        self.state.store(STOP, SeqCst);
+        self.wake();
+    }
+
+    /// Waits, first busily, then parked, until the state is `enough`, and gives it.
+    fn wait(&self, enough: impl Fn(u64) -> bool) -> u64 {
+        for _ in 0..SPINS {
+            let state = self.state.load(Acquire);
+            if enough(state) {
+                return state;
+            }
+            std::hint::spin_loop();
+        }
+        // Another thread of ours may be waiting for this core.
+        for _ in 0..4 {
+            std::thread::yield_now();
+            let state = self.state.load(Acquire);
+            if enough(state) {
+                return state;
+            }
+        }
+        let mut guard = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        self.asleep.fetch_add(1, SeqCst);
+        let state = loop {
+            let state = self.state.load(SeqCst);
+            if enough(state) {
+                break state;
+            }
+            guard = self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        };
+        self.asleep.fetch_sub(1, SeqCst);
+        state
+    }
+
+    /// Wakes whoever is parked. Called after each change of the state that somebody may wait for: either the sleeper
+    /// sees the new state before it parks, or the sequentially consistent load here sees the sleeper.
+    fn wake(&self) {
+        if self.asleep.load(SeqCst) > 0 {
+            let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+            self.changed.notify_all();
+        }
+    }
+}
+
+/// Calls its function when it goes out of scope, also in a panic.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_piece_runs_once_on_any_number_of_threads() {
+        for threads in [1, 2, 3, 8] {
+            let mut pool = Pool::new(threads).unwrap();
+            let mut data = vec![0u32; 1000];
+            pool.run(|team| {
+                for _ in 0..200 {
+                    team.for_each_chunk(&mut data, 7, |i, chunk| {
+                        assert!(chunk.len() == 7 || i == 142 && chunk.len() == 6);
+                        chunk.iter_mut().for_each(|x| *x += 1);
+                    });
+                }
+            });
+            assert!(data.iter().all(|x| *x == 200));
+        }
+    }
+
+    #[test]
+    fn parked_workers_come_back() {
+        let mut pool = Pool::new(2).unwrap();
+        let both = pool.run(|team| {
+            for _ in 0..20 {
+                std::thread::sleep(std::time::Duration::from_millis(2));
+                team.for_each(64, |thread, _| assert!(thread < 2));
+            }
+            // Two pieces that wait for each other need two threads.
+            let barrier = std::sync::Barrier::new(2);
+            let leaders = AtomicUsize::new(0);
+            team.for_each(2, |_, _| {
+                leaders.fetch_add(usize::from(barrier.wait().is_leader()), Relaxed);
+            });
+            leaders.into_inner()
+        });
+        assert_eq!(both, 1);
+    }
+
+    #[test]
+    fn a_panic_on_any_thread_reaches_the_caller_and_the_pool_lives_on() {
+        let mut pool = Pool::new(2).unwrap();
+        for bad in 0..16 {
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                pool.run(|team| team.for_each(16, |_, i| assert_ne!(i, bad, "piece {bad}")));
+            }));
+            assert!(result.is_err());
+        }
+        assert_eq!(pool.run(|team| team.threads()), 2);
+    }
+
+    #[test]
+    fn threads_have_bounds() {
+        assert!(matches!(Pool::new(0), Err(Error::InvalidArgument { name: "threads", .. })));
+        assert!(matches!(Pool::new(MAX_THREADS + 1), Err(Error::InvalidArgument { .. })));
+    }
+}
