@@ -12,5 +12,9 @@
 
 pub mod error;
 pub mod quant;
+pub mod sample;
 
 pub use error::{Error, GgufDefect, Result};
+
+/// A token's number in its vocabulary, from 0.
+pub type Token = u32;
