@@ -108,6 +108,9 @@ pub enum Error {
         /// What would be right.
         expected: String,
     },
+    /// Every logit is negative infinity or NaN, perhaps because a bias forbids all tokens.
+    #[error("there is no token to choose: every logit is -inf or NaN")]
+    NoCandidates,
     /// The sequence would outgrow the session's context.
     #[error("the context is full: {needed} positions are needed, the session has {n_ctx}")]
     ContextFull {

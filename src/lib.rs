@@ -15,6 +15,10 @@ pub mod cpu;
 pub mod error;
 pub mod pool;
 pub mod quant;
+pub mod sample;
 
 pub use cpu::Kernels;
 pub use error::{Error, GgufDefect, Result};
+
+/// A token's number in its vocabulary, from 0.
+pub type Token = u32;

@@ -1,7 +1,5 @@
 //! Any tensor's bytes to f32: the slow, plain way that kernels are compared with, and how embedding rows are read.
 
-use half::bf16;
-
 use super::block::f16_to_f32;
 use super::{Block, GgmlType};
 use crate::{Error, Result};
@@ -18,7 +16,7 @@ pub fn dequantize(ty: GgmlType, bytes: &[u8], out: &mut [f32]) -> Result<()> {
     let write: fn(&[u8], &mut [f32]) = match ty {
         GgmlType::F32 => |bytes, out| elements(bytes, out, f32::from_le_bytes),
         GgmlType::F16 => |bytes, out| elements(bytes, out, f16_to_f32),
-        GgmlType::BF16 => |bytes, out| elements(bytes, out, |b| bf16::from_le_bytes(b).to_f32()),
+        GgmlType::BF16 => |bytes, out| elements(bytes, out, bf16_to_f32),
         ty => super::match_format!(ty, B => blocks::<B>, _ => {
             return Err(Error::InvalidArgument {
                 name: "tensor type",
@@ -36,6 +34,11 @@ pub fn dequantize(ty: GgmlType, bytes: &[u8], out: &mut [f32]) -> Result<()> {
     }
     write(bytes, out);
     Ok(())
+}
+
+/// A bf16 as files store it is the upper half of an f32.
+fn bf16_to_f32(bytes: [u8; 2]) -> f32 {
+    f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16)
 }
 
 fn elements<const N: usize>(bytes: &[u8], out: &mut [f32], read: impl Fn([u8; N]) -> f32) {
