@@ -33,45 +33,36 @@ fn gated<S: Simd>(s: S, x: S::F, z: S::F) -> S::F {
     s.div(x, s.add(s.splat(1.0), e))
 }
 
-/// gate = SiLU(gate) * up.
+/// out = SiLU(gate) * up.
 #[inline(always)]
-pub(super) fn swiglu<S: Simd>(s: S, gate: &mut [f32], up: &[f32]) {
-    lanes2(gate, up, |g, u| {
+pub(super) fn swiglu<S: Simd>(s: S, gate: &[f32], up: &[f32], out: &mut [f32]) {
+    let (whole, rest) = out.as_chunks_mut::<16>();
+    let ((gates, gate_rest), (ups, up_rest)) = (gate.as_chunks::<16>(), up.as_chunks::<16>());
+    for ((out, g), u) in whole.iter_mut().zip(gates).zip(ups) {
         let g = s.load(g);
-        s.to_array(s.mul(gated(s, g, g), s.load(u)))
-    });
+        *out = s.to_array(s.mul(gated(s, g, g), s.load(u)));
+    }
+    let g = s.load(&padded(gate_rest));
+    let last = s.to_array(s.mul(gated(s, g, g), s.load(&padded(up_rest))));
+    rest.copy_from_slice(&last[..rest.len()]);
 }
 
 /// x = GELU(x) in its tanh form, 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), which is x / (1 + e^-2z).
 #[inline(always)]
 pub(super) fn gelu<S: Simd>(s: S, x: &mut [f32]) {
-    lanes(x, |x| {
-        let x = s.load(x);
-        let cubic = s.fma(s.mul(s.mul(x, x), x), s.splat(0.044_715), x);
-        s.to_array(gated(s, x, s.mul(cubic, s.splat(2.0 * 0.797_884_6))))
-    });
-}
-
-/// Applies `f` to sixteen elements at a time, the last ones padded with zeros.
-#[inline(always)]
-fn lanes(x: &mut [f32], f: impl Fn(&[f32; 16]) -> [f32; 16]) {
     let (whole, rest) = x.as_chunks_mut::<16>();
     for x in whole {
-        *x = f(x);
+        *x = gelu_lanes(s, x);
     }
-    let out = f(&padded(rest));
-    rest.copy_from_slice(&out[..rest.len()]);
+    let last = gelu_lanes(s, &padded(rest));
+    rest.copy_from_slice(&last[..rest.len()]);
 }
 
 #[inline(always)]
-fn lanes2(x: &mut [f32], y: &[f32], f: impl Fn(&[f32; 16], &[f32; 16]) -> [f32; 16]) {
-    let (whole, rest) = x.as_chunks_mut::<16>();
-    let (whole_y, rest_y) = y.as_chunks::<16>();
-    for (x, y) in whole.iter_mut().zip(whole_y) {
-        *x = f(x, y);
-    }
-    let out = f(&padded(rest), &padded(rest_y));
-    rest.copy_from_slice(&out[..rest.len()]);
+fn gelu_lanes<S: Simd>(s: S, x: &[f32; 16]) -> [f32; 16] {
+    let x = s.load(x);
+    let cubic = s.fma(s.mul(s.mul(x, x), x), s.splat(0.044_715), x);
+    s.to_array(gated(s, x, s.mul(cubic, s.splat(2.0 * 0.797_884_6))))
 }
 
 /// Fewer than sixteen elements, then zeros.

@@ -40,8 +40,8 @@ enum Job<'a> {
 /// Rows that a thread takes at a time, at most; a multiple of every kernel's own group.
 const PIECE: usize = 64;
 
-/// Multiplies the same tokens, `x` as `[token][col]`, by several matrices of `cols` columns, each into its own output
-/// as `[token][row]`. What the outputs held before is lost.
+/// Multiplies the same tokens, `x` as `[token][col]`, by several matrices of `cols` columns. Their results lie side by
+/// side in `out`, `[token][row of the first, row of the second, …]`. What it held before is lost.
 ///
 /// # Panics
 /// If a length does not fit or a type is not supported: matrices come from a model, which checked both.
@@ -49,47 +49,52 @@ pub fn matmul(
     kernels: &'static Kernels,
     team: &Team,
     work: &mut Workspace,
+    matrices: &[Matrix],
     x: &[f32],
-    cols: usize,
-    products: &mut [(Matrix, &mut [f32])],
+    out: &mut [f32],
 ) {
-    let tokens = x.len() / cols;
-    assert_eq!(x.len(), tokens * cols, "whole tokens of {cols} values");
+    let Some(cols) = matrices.first().map(|m| m.cols) else { return };
+    let (tokens, out_stride) = (x.len() / cols, matrices.iter().map(|m| m.rows).sum());
+    assert!(x.len() == tokens * cols && out.len() == tokens * out_stride, "whole tokens, and room for their results");
     work.tiles.resize_with(team.threads(), Mutex::default);
-    if products.iter().any(|(matrix, _)| kernels.quantized(matrix.ty).is_some()) {
+    if tokens == 0 {
+        return;
+    }
+    if matrices.iter().any(|m| kernels.quantized(m.ty).is_some()) {
         quantize(kernels, team, &mut work.panels, x, cols);
     }
 
-    let mut jobs = Vec::with_capacity(products.len());
-    // The pieces of all jobs, one range after the other.
-    let mut ends = Vec::with_capacity(products.len());
-    let mut pieces = 0;
-    let all: usize = products.iter().map(|(matrix, _)| matrix.rows).sum();
     // Small matrices: still several pieces for each thread.
-    let piece = (all / (team.threads() * 4)).next_multiple_of(16).clamp(16, PIECE);
-    for (matrix, out) in products.iter_mut() {
-        let row_bytes = matrix.ty.row_bytes(cols).expect("whole blocks");
-        assert!(matrix.cols == cols && matrix.data.len() == matrix.rows * row_bytes, "the matrix's own size");
-        assert_eq!(out.len(), tokens * matrix.rows, "a result for every token and row");
-        let (out, out_stride, weights) = (out.as_mut_ptr(), matrix.rows, matrix.data);
-        jobs.push(if let Some(kernel) = kernels.quantized(matrix.ty) {
+    let piece = (out_stride / (team.threads() * 4)).next_multiple_of(16).clamp(16, PIECE);
+    let mut jobs = Vec::with_capacity(matrices.len());
+    let base = out.as_mut_ptr();
+    let mut before = 0;
+    // The pieces of all jobs, one range after the other: where each range ends.
+    let mut ends = Vec::with_capacity(matrices.len());
+    let mut pieces = 0;
+    for m in matrices {
+        let row_bytes = m.ty.row_bytes(cols).expect("whole blocks");
+        assert!(m.cols == cols && m.data.len() == m.rows * row_bytes, "the matrix's own size");
+        // SAFETY: the rows before this matrix's are within the first token's results, as its own are.
+        let (weights, rows, out) = (m.data, m.rows, unsafe { base.add(before) });
+        jobs.push(if let Some(kernel) = kernels.quantized(m.ty) {
             let x = &work.panels;
-            Job::Quantized(kernel, quantized::Product { weights, row_bytes, rows: matrix.rows, x, out, out_stride })
+            Job::Quantized(kernel, quantized::Product { weights, row_bytes, rows, x, out, out_stride })
         } else {
-            let kernel = kernels.float(matrix.ty).expect("a supported type");
+            let kernel = kernels.float(m.ty).expect("a supported type");
             Job::Float(kernel, float::Product { weights, cols, x, out, out_stride })
         });
-        pieces += matrix.rows.div_ceil(piece);
-        ends.push((pieces, matrix.rows));
+        pieces += rows.div_ceil(piece);
+        ends.push(pieces);
+        before += rows;
     }
     let jobs = Jobs { jobs, tiles: &work.tiles };
     team.for_each(pieces, |thread, index| {
-        let job = ends.partition_point(|(end, _)| *end <= index);
-        let rows = ends[job].1;
-        let begin = if job == 0 { 0 } else { ends[job - 1].0 };
+        let job = ends.partition_point(|end| *end <= index);
+        let begin = if job == 0 { 0 } else { ends[job - 1] };
         let first = (index - begin) * piece;
         // SAFETY: pieces are disjoint ranges of rows, and each is run once.
-        unsafe { jobs.run(thread, job, first..rows.min(first + piece)) };
+        unsafe { jobs.run(thread, job, first..matrices[job].rows.min(first + piece)) };
     });
 }
 

@@ -25,7 +25,7 @@ pub struct Kernels {
     pub(super) quantize_1: QuantizeFn<1>,
     rms_norm: unsafe fn(&[f32], &[f32], f32, &mut [f32]),
     layer_norm: unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]),
-    swiglu: unsafe fn(&mut [f32], &[f32]),
+    swiglu: unsafe fn(&[f32], &[f32], &mut [f32]),
     gelu: unsafe fn(&mut [f32]),
     store: unsafe fn(&mut [u16], usize, &[f32], &[f32]),
     attend: unsafe fn(HeadPages, &mut [Query]),
@@ -57,9 +57,9 @@ macro_rules! kernels {
             norm::layer_norm(unsafe { $s }, x, weight, bias, eps, out)
         }
         $(#[target_feature(enable = $features)])?
-        unsafe fn swiglu(gate: &mut [f32], up: &[f32]) {
+        unsafe fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
             // SAFETY: see above.
-            math::swiglu(unsafe { $s }, gate, up)
+            math::swiglu(unsafe { $s }, gate, up, out)
         }
         $(#[target_feature(enable = $features)])?
         unsafe fn gelu(x: &mut [f32]) {
@@ -192,11 +192,11 @@ impl Kernels {
         unsafe { (self.layer_norm)(x, weight, bias, eps, out) }
     }
 
-    /// gate = SiLU(gate) * up, of one length.
-    pub fn swiglu(&self, gate: &mut [f32], up: &[f32]) {
-        assert_eq!(gate.len(), up.len());
+    /// out = SiLU(gate) * up. All three have one length.
+    pub fn swiglu(&self, gate: &[f32], up: &[f32], out: &mut [f32]) {
+        assert!(gate.len() == up.len() && gate.len() == out.len());
         // SAFETY: as in `rms_norm`.
-        unsafe { (self.swiglu)(gate, up) }
+        unsafe { (self.swiglu)(gate, up, out) }
     }
 
     /// x = GELU(x), in the tanh form.

@@ -58,7 +58,7 @@ fn types() -> impl Iterator<Item = GgmlType> {
 fn product(k: &'static Kernels, threads: usize, x: &[f32], m: Matrix) -> Vec<f32> {
     let mut out = vec![f32::NAN; x.len() / m.cols * m.rows];
     let mut pool = Pool::new(threads).unwrap();
-    pool.run(|team| matmul(k, team, &mut Workspace::default(), x, m.cols, &mut [(m, &mut out)]));
+    pool.run(|team| matmul(k, team, &mut Workspace::default(), &[m], x, &mut out));
     out
 }
 
@@ -136,13 +136,20 @@ fn several_matrices_share_their_tokens() {
     let kinds = [(GgmlType::Q4_K, 40), (GgmlType::F16, 7), (GgmlType::Q6_K, 65), (GgmlType::Q8_0, 16)];
     let data: Vec<_> = kinds.iter().map(|(ty, rows)| random.weights(*ty, rows * cols)).collect();
     let x = random.floats(tokens * cols);
-    let mut outs: Vec<_> = kinds.iter().map(|(_, rows)| vec![0.0; tokens * rows]).collect();
     let matrix = |i: usize| Matrix { ty: kinds[i].0, data: &data[i], rows: kinds[i].1, cols };
-    let mut products: Vec<_> = outs.iter_mut().enumerate().map(|(i, out)| (matrix(i), &mut out[..])).collect();
+    let matrices: Vec<_> = (0..kinds.len()).map(matrix).collect();
+    let all: usize = kinds.iter().map(|(_, rows)| rows).sum();
+    let mut out = vec![0.0; tokens * all];
     let k = Kernels::best();
-    Pool::new(2).unwrap().run(|team| matmul(k, team, &mut Workspace::default(), &x, cols, &mut products));
-    for (i, out) in outs.iter().enumerate() {
-        assert_eq!(bits(out), bits(&product(scalar(), 1, &x, matrix(i))), "{:?}", kinds[i]);
+    Pool::new(2).unwrap().run(|team| matmul(k, team, &mut Workspace::default(), &matrices, &x, &mut out));
+    let mut before = 0;
+    for m in matrices {
+        let alone = product(scalar(), 1, &x, m);
+        for t in 0..tokens {
+            let (got, expected) = (&out[t * all + before..][..m.rows], &alone[t * m.rows..][..m.rows]);
+            assert_eq!(bits(got), bits(expected), "{} of token {t}", m.ty);
+        }
+        before += m.rows;
     }
 }
 
@@ -157,8 +164,8 @@ fn rows_and_activations_are_scalar_bit_for_bit() {
             k.rms_norm(&x, &w, 1e-5, &mut rms);
             let mut layer = vec![0.0; n];
             k.layer_norm(&x, &w, &b, 1e-5, &mut layer);
-            let (mut silu, mut gelu) = (wide.clone(), wide.clone());
-            k.swiglu(&mut silu, &w);
+            let (mut silu, mut gelu) = (vec![0.0; n], wide.clone());
+            k.swiglu(&wide, &w, &mut silu);
             k.gelu(&mut gelu);
             [bits(&rms), bits(&layer), bits(&silu), bits(&gelu)]
         };
@@ -171,8 +178,8 @@ fn rows_and_activations_are_scalar_bit_for_bit() {
 #[test]
 fn activations_are_near_their_formulas() {
     let x: Vec<f32> = (-400..400).map(|i| i as f32 / 10.0).collect();
-    let (mut silu, mut gelu) = (x.clone(), x.clone());
-    scalar().swiglu(&mut silu, &vec![1.0; x.len()]);
+    let (mut silu, mut gelu) = (vec![0.0; x.len()], x.clone());
+    scalar().swiglu(&x, &vec![1.0; x.len()], &mut silu);
     scalar().gelu(&mut gelu);
     for ((x, silu), gelu) in x.into_iter().map(f64::from).zip(silu).zip(gelu) {
         let exact = x / (1.0 + (-x).exp());

@@ -1,0 +1,101 @@
+//! A model's tensors, found and checked once, read from the file's bytes ever after.
+
+use crate::cpu::Matrix;
+use crate::gguf::TensorInfo;
+use crate::quant::{dequantize, is_supported, supported_types};
+use crate::{Error, Gguf, Result};
+
+/// y = W x + b. `W` stays where it is in the file.
+#[derive(Debug)]
+pub(super) struct Linear {
+    /// The tensor's place in the file's table.
+    tensor: TensorInfo,
+    pub rows: usize,
+    pub cols: usize,
+    /// `rows` values.
+    pub bias: Option<Vec<f32>>,
+}
+
+impl Linear {
+    pub fn matrix<'a>(&self, gguf: &'a Gguf) -> Matrix<'a> {
+        Matrix { ty: self.tensor.ty, data: gguf.tensor_data(&self.tensor), rows: self.rows, cols: self.cols }
+    }
+
+    /// Row `row`, dequantized into `out`, which holds `cols` values.
+    pub fn row(&self, gguf: &Gguf, row: usize, out: &mut [f32]) {
+        let bytes = gguf.tensor_data(&self.tensor);
+        let len = bytes.len() / self.rows;
+        let read = dequantize(self.tensor.ty, &bytes[row * len..][..len], out);
+        debug_assert!(read.is_ok(), "the type and the lengths were checked when the model was opened");
+    }
+}
+
+/// RMSNorm, or LayerNorm if there is a bias.
+#[derive(Debug)]
+pub(super) struct Norm {
+    pub weight: Vec<f32>,
+    pub bias: Option<Vec<f32>>,
+    pub eps: f32,
+}
+
+/// Finds tensors by name and checks their shapes.
+pub(super) struct Loader<'a> {
+    pub gguf: &'a Gguf,
+}
+
+impl Loader<'_> {
+    /// The matrix `name.weight` of `rows` outputs and `cols` inputs, with `name.bias` if it is there.
+    pub fn linear(&self, name: &str, rows: usize, cols: usize) -> Result<Linear> {
+        let weight = format!("{name}.weight");
+        let tensor = self.need(&weight)?;
+        self.check_shape(tensor, &[cols, rows])?;
+        let bias = format!("{name}.bias");
+        let bias = self.gguf.tensor(&bias).map(|_| self.vector(&bias, rows)).transpose()?;
+        Ok(Linear { tensor: tensor.clone(), rows, cols, bias })
+    }
+
+    /// The same, if it is there.
+    pub fn linear_if(&self, name: &str, rows: usize, cols: usize) -> Result<Option<Linear>> {
+        self.gguf.tensor(&format!("{name}.weight")).map(|_| self.linear(name, rows, cols)).transpose()
+    }
+
+    /// `name.weight`, and `name.bias` if `with_bias`.
+    pub fn norm(&self, name: &str, len: usize, eps: f32, with_bias: bool) -> Result<Norm> {
+        let bias = with_bias.then(|| self.vector(&format!("{name}.bias"), len)).transpose()?;
+        Ok(Norm { weight: self.vector(&format!("{name}.weight"), len)?, bias, eps })
+    }
+
+    /// All elements of a small tensor, as f32.
+    pub fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>> {
+        let tensor = self.need(name)?;
+        self.check_shape(tensor, &[len])?;
+        let mut out = vec![0.0; len];
+        dequantize(tensor.ty, self.gguf.tensor_data(tensor), &mut out)?;
+        Ok(out)
+    }
+
+    fn need(&self, name: &str) -> Result<&TensorInfo> {
+        let missing = || Error::MissingTensor { file: self.gguf.name().to_owned(), name: name.to_owned() };
+        self.gguf.tensor(name).ok_or_else(missing)
+    }
+
+    fn check_shape(&self, tensor: &TensorInfo, dims: &[usize]) -> Result<()> {
+        if (0..4).any(|i| tensor.dims.get(i) != dims.get(i).copied().unwrap_or(1)) {
+            return Err(Error::BadTensor {
+                file: self.gguf.name().to_owned(),
+                name: tensor.name.clone(),
+                found: format!("of shape {}", tensor.dims),
+                expected: format!("{dims:?}"),
+            });
+        }
+        if !is_supported(tensor.ty) {
+            return Err(Error::Unsupported {
+                file: self.gguf.name().to_owned(),
+                what: "tensor type",
+                found: format!("{} of `{}`", tensor.ty, tensor.name),
+                supported: supported_types(),
+            });
+        }
+        Ok(())
+    }
+}
