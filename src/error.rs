@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 mod gguf;
 
-pub use gguf::GgufDefect;
+pub use gguf::{GgufDefect, GgufPlace};
 
 /// What every fallible call of this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

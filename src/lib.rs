@@ -3,6 +3,7 @@
 //! The parts, from the bottom up; each uses only those above it in this list:
 //!
 //! - [`error`]: the one error type
+//! - [`map`]: immutable bytes, mapped or in memory
 //! - [`quant`]: the quantized block formats, scalar: the specification of every kernel
 //! - [`gguf`]: bytes to typed metadata and a tensor table
 //! - [`pool`]: the worker threads of a forward step
@@ -13,12 +14,16 @@
 
 pub mod cpu;
 pub mod error;
+pub mod gguf;
+pub mod map;
 pub mod pool;
 pub mod quant;
 pub mod sample;
 
 pub use cpu::Kernels;
-pub use error::{Error, GgufDefect, Result};
+pub use error::{Error, GgufDefect, GgufPlace, Result};
+pub use gguf::Gguf;
+pub use map::Bytes;
 
 /// A token's number in its vocabulary, from 0.
 pub type Token = u32;

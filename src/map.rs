@@ -1,0 +1,197 @@
+//! Immutable bytes: a file mapping, a file read into memory, or what the caller has.
+#![allow(unsafe_code)] // mapping a file, and holding a slice beside the owner of its memory
+
+use std::any::Any;
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::Deref;
+use std::path::Path;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+
+/// Immutable bytes that can be shared: a file mapping, a buffer, static data, or anything that owns bytes.
+///
+/// A clone shares the bytes; they are released with the last clone.
+#[derive(Clone)]
+pub struct Bytes {
+    bytes: NonNull<[u8]>,
+    /// What the memory belongs to; `None` for static data. Never looked at again, only dropped.
+    _owner: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+// SAFETY: `bytes` is only ever read, and the owner it lies in is itself Send and Sync.
+unsafe impl Send for Bytes {}
+// SAFETY: as above.
+unsafe impl Sync for Bytes {}
+
+/// A cache line; the unit of buffers that tensors are read from in place.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+/// Lines of memory, of which the first `len` bytes are in use.
+struct Lines {
+    lines: Box<[Line]>,
+    len: usize,
+}
+
+impl AsRef<[u8]> for Lines {
+    fn as_ref(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.lines)[..self.len]
+    }
+}
+
+impl Bytes {
+    /// Maps a file into memory, read-only. Nothing is read before it is used, and processes that map the same file
+    /// share its pages.
+    ///
+    /// **While the mapping lives, the file must not be truncated or written to.** Reading a page that was cut off
+    /// raises SIGBUS (on Windows, an exception), which ends the process; changed bytes are simply seen, and what was
+    /// checked when a model was opened no longer holds. Replacing the file by renaming another over it is safe.
+    /// Where others may write to the file, or where it lies on a network or removable drive, use [`Bytes::read`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be opened or mapped, or is not a regular file. An empty file is no error.
+    pub fn map(path: &Path) -> Result<Bytes> {
+        let (file, len) = open(path)?;
+        if len == 0 {
+            return Ok(Bytes::from_static(&[])); // not every system maps nothing
+        }
+        // SAFETY: the mapping is read-only and private to this module; that nobody shrinks or changes the file
+        // meanwhile is the promise the documentation above asks for, as every file mapping must.
+        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|source| io_error(path, "map", source))?;
+        Ok(Bytes::from_owner(map))
+    }
+
+    /// Reads a whole file into memory of its own. What then happens to the file does not matter.
+    ///
+    /// The first byte lies on a cache line, so tensors in it are aligned as in a mapping.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be opened or read to its end, or is not a regular file; [`Error::NoMemory`] if
+    /// it does not fit into memory.
+    pub fn read(path: &Path) -> Result<Bytes> {
+        let (mut file, len) = open(path)?;
+        let no_memory = || Error::NoMemory { bytes: usize::try_from(len).unwrap_or(usize::MAX), what: "a file" };
+        let len = usize::try_from(len).map_err(|_| no_memory())?;
+        let mut lines =
+            bytemuck::allocation::try_zeroed_slice_box::<Line>(len.div_ceil(64)).map_err(|()| no_memory())?;
+        let buffer = &mut bytemuck::cast_slice_mut(&mut lines)[..len];
+        file.read_exact(buffer).map_err(|source| io_error(path, "read", source))?;
+        Ok(Bytes::from_owner(Lines { lines, len }))
+    }
+
+    /// Bytes that live as long as the program, such as `include_bytes!`.
+    pub fn from_static(bytes: &'static [u8]) -> Bytes {
+        Bytes { bytes: NonNull::from(bytes), _owner: None }
+    }
+
+    /// Takes over a buffer.
+    pub fn from_vec(bytes: Vec<u8>) -> Bytes {
+        Bytes::from_owner(bytes)
+    }
+
+    /// Takes over anything that owns bytes, such as another library's mapping. `as_ref` is called once.
+    pub fn from_owner<T: AsRef<[u8]> + Send + Sync + 'static>(owner: T) -> Bytes {
+        let owner = Arc::new(owner); // first to its final address, since a T may hold its bytes inline
+        let bytes = NonNull::from((*owner).as_ref());
+        Bytes { bytes, _owner: Some(owner) }
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the slice came from a shared borrow of static data or of the owner, which stays borrowed, unmoved
+        // and alive for as long as `self`.
+        unsafe { self.bytes.as_ref() }
+    }
+}
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl std::fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Bytes({})", self.len())
+    }
+}
+
+/// The open file and its size. Looks before it opens, since opening a pipe would wait for a writer.
+fn open(path: &Path) -> Result<(File, u64)> {
+    let refuse = |source| io_error(path, "open", source);
+    let meta = std::fs::metadata(path).map_err(refuse)?;
+    if meta.is_dir() {
+        return Err(refuse(io::ErrorKind::IsADirectory.into()));
+    }
+    if !meta.is_file() {
+        return Err(refuse(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
+    }
+    let file = File::open(path).map_err(refuse)?;
+    let len = file.metadata().map_err(refuse)?.len();
+    Ok((file, len))
+}
+
+fn io_error(path: &Path, action: &'static str, source: io::Error) -> Error {
+    Error::Io { path: path.to_owned(), action, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_with_inline_bytes_is_read_where_it_ends_up() {
+        let bytes = Bytes::from_owner([1u8, 2, 3]);
+        let clone = bytes.clone();
+        drop(bytes);
+        assert_eq!(*clone, [1, 2, 3]);
+        assert_eq!(*std::thread::spawn(move || clone.to_vec()).join().unwrap(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn the_owner_is_dropped_with_the_last_clone() {
+        struct Shared(Arc<[u8]>);
+        impl AsRef<[u8]> for Shared {
+            fn as_ref(&self) -> &[u8] {
+                &self.0
+            }
+        }
+        let count: Arc<[u8]> = Arc::from(*b"xy");
+        let bytes = Bytes::from_owner(Shared(count.clone()));
+        let clone = bytes.clone();
+        drop(bytes);
+        assert_eq!((Arc::strong_count(&count), &*clone), (2, &b"xy"[..]));
+        drop(clone);
+        assert_eq!(Arc::strong_count(&count), 1);
+    }
+
+    #[test]
+    fn mapping_and_reading_give_the_same_bytes() {
+        let dir = std::env::temp_dir().join(format!("pumice-map-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        for len in [0usize, 1, 63, 64, 65, 10_000] {
+            let path = dir.join(len.to_string());
+            let content: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
+            std::fs::write(&path, &content).unwrap();
+            assert_eq!(*Bytes::map(&path).unwrap(), content);
+            let read = Bytes::read(&path).unwrap();
+            assert_eq!(*read, content);
+            assert_eq!(read.as_ptr().addr() % 64, 0);
+        }
+        let missing = dir.join("missing");
+        for bad in [&dir, &missing] {
+            for result in [Bytes::map(bad), Bytes::read(bad)] {
+                let error = result.unwrap_err();
+                assert!(matches!(&error, Error::Io { path, action: "open", .. } if path == bad), "{error}");
+            }
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}
