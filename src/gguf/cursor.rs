@@ -1,6 +1,6 @@
 //! Reading forward through bytes that may end or lie anywhere.
 
-use super::value::{STRIDE, ValueType};
+use super::value::{STRIDE, Value, ValueType};
 use crate::error::{GgufDefect, GgufPlace};
 
 /// Arrays inside arrays are followed to this depth (an array of numbers has depth 1). No known file goes beyond 2.
@@ -78,12 +78,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The next `n` bytes of a field whose size the format fixes.
-    pub fn field(&mut self, n: usize) -> Result<&'a [u8]> {
-        self.take(n).ok_or_else(|| self.truncated(n))
-    }
-
-    fn word<const N: usize>(&mut self) -> Result<[u8; N]> {
+    pub fn word<const N: usize>(&mut self) -> Result<[u8; N]> {
         let word = self.bytes.get(self.pos..).and_then(|rest| rest.first_chunk());
         let word = *word.ok_or_else(|| self.truncated(N))?;
         self.pos += N;
@@ -135,6 +130,15 @@ impl<'a> Cursor<'a> {
         let at = self.pos as u64;
         let id = self.u32()?;
         ValueType::from_id(id).ok_or_else(|| GgufDefect::BadValueType { at, place: self.place.into(), id })
+    }
+
+    /// A value of a type with a fixed size.
+    pub fn number(&mut self, ty: ValueType) -> Result<Value<'static>> {
+        let size = ty.size().unwrap_or(0);
+        let value = self.bytes.get(self.pos..).and_then(|rest| Value::fixed(ty, rest));
+        let value = value.ok_or_else(|| self.truncated(size))?;
+        self.pos += size;
+        Ok(value)
     }
 
     /// Walks over an array at `depth` (1: not inside another). The places of its strings go to `index`, from the

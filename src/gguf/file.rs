@@ -60,12 +60,10 @@ impl Entry {
 
 /// Reads file number `part` of a model.
 pub(super) fn parse(bytes: &[u8], part: usize) -> Result<Parsed, GgufDefect> {
-    let magic = bytes.get(..4).unwrap_or(bytes);
-    if magic != b"GGUF" {
-        return Err(GgufDefect::BadMagic { found: magic.to_vec() });
-    }
     let mut cursor = Cursor::new(bytes, true);
-    cursor.field(4)?;
+    if cursor.word().ok() != Some(*b"GGUF") {
+        return Err(GgufDefect::BadMagic { found: bytes[..bytes.len().min(4)].to_vec() });
+    }
     let version = version(&mut cursor)?;
     cursor.wide = version > 1;
     let tensors_at = cursor.pos();
@@ -132,10 +130,7 @@ fn entry(cursor: &mut Cursor, index: usize) -> Result<Entry, GgufDefect> {
             let span = cursor.array(1, &mut index)?;
             Stored::Array { elem: span.elem, len: span.len, start: span.start, end: span.end, index, wide: cursor.wide }
         }
-        ty => {
-            let bytes = cursor.field(ty.size().unwrap_or(0))?;
-            Stored::Number(Value::fixed(ty, bytes).expect("the type has a fixed size, and so many bytes were read"))
-        }
+        ty => Stored::Number(cursor.number(ty)?),
     };
     Ok(Entry { key: key.to_owned(), at, value })
 }
