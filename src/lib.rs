@@ -15,7 +15,9 @@ pub mod error;
 pub mod gguf;
 pub mod map;
 pub mod quant;
+pub mod token;
 
 pub use error::{Error, GgufDefect, GgufPlace, Result};
 pub use gguf::Gguf;
 pub use map::Bytes;
+pub use token::{Token, Tokenizer};

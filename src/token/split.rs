@@ -114,8 +114,8 @@ impl Rule {
                 let mut starts = starts.iter().flatten();
                 let first = starts.clone().find_map(|&s| Some(s + upper_then_lower(&text[s..], upper, lower)?));
                 // The second form is tried only where no lower-case character follows, so it ends with `upper`.
-                let len = first
-                    .or_else(|| starts.find_map(|&s| Some(s + run_of(&text[s..], upper, 1, usize::MAX)?)))?;
+                let len =
+                    first.or_else(|| starts.find_map(|&s| Some(s + run_of(&text[s..], upper, 1, usize::MAX)?)))?;
                 Some(len + if with { contraction(&text[len..], true).unwrap_or(0) } else { 0 })
             }
             Self::Newlines => {
@@ -188,19 +188,19 @@ mod tests {
 
     #[test]
     fn each_group_splits_as_its_regular_expression_says() {
-        assert_eq!(pieces("gpt-2", "I'll pay  12345 \n\n\u{a0}x!?'s"), [
-            "I", "'ll", " pay", " ", " 12345", " \n\n", "\u{a0}", "x", "!?'", "s"
-        ]);
-        assert_eq!(pieces("llama-bpe", "I'LL pay  12345 \n\n x!?\n'Re"), [
-            "I", "'LL", " pay", " ", " ", "123", "45", " \n\n", " x", "!?\n", "'Re"
-        ]);
+        assert_eq!(
+            pieces("gpt-2", "I'll pay  12345 \n\n\u{a0}x!?'s"),
+            ["I", "'ll", " pay", " ", " 12345", " \n\n", "\u{a0}", "x", "!?'", "s"]
+        );
+        assert_eq!(
+            pieces("llama-bpe", "I'LL pay  12345 \n\n x!?\n'Re"),
+            ["I", "'LL", " pay", " ", " ", "123", "45", " \n\n", " x", "!?\n", "'Re"]
+        );
         assert_eq!(pieces("qwen2", "x 12"), ["x", " ", "1", "2"]);
         assert_eq!(pieces("smollm", "x 12 a"), ["x", " ", "1", "2", " a"]);
         assert_eq!(pieces("default", "Ok, 12345 =) "), ["Ok", ",", " ", "123", "45", " ", "=)", " "]);
         assert_eq!(pieces("falcon", "a `b` 1234"), ["a", " ", "`", "b", "`", " ", "123", "4"]);
-        assert_eq!(pieces("gpt-4o", "HTMLParser'S 日本A"), ["HTML", "Parser'S", " 日本", "A"].map(|s| {
-            if s == "HTML" { "HTMLParser'S" } else { s }
-        }).into_iter().filter(|s| *s != "Parser'S").collect::<Vec<_>>());
+        assert_eq!(pieces("gpt-4o", "HTMLParser'S 日本A"), ["HTMLParser'S", " 日本", "A"]);
         assert_eq!(pieces("tekken", "élÉ ABC"), ["él", "É", " ABC"]);
         assert_eq!(pieces("deepseek-v3", "a=b 日本 12345"), ["a", "=b", " ", "日本", " ", "123", "45"]);
         assert_eq!(pieces("deepseek-llm", "Wie geht's  \n "), ["Wie", " geht", "'", "s", "  ", "\n", " "]);

@@ -138,7 +138,7 @@ const QWEN35: Pass = Pass::Rules(&[
     some(is_space),
 ]);
 
-/// As qwen2, but ` ?[^\s\p{L}\p{N}\r\n]+`.
+/// As qwen2, but ` ?[^\s\p{L}\p{N}]+` takes no newlines.
 const SEED_CODER: Pass = Pass::Rules(&[
     ANY_CASE_CONTRACTION,
     led(is_word_lead, is_letter),
@@ -217,9 +217,10 @@ const DEEPSEEK_LLM: [Pass; 6] = [
     NEWLINE,
     Pass::Rules(&[led(is_space, is_listed_letter)]),
     // `\s?[!-/:-~！-／：-～‘-‟　-。]+`
-    Pass::Rules(&[led(is_space, |c| {
-        matches!(c, '!'..='/' | ':'..='~' | '！'..='／' | '：'..='～' | '‘'..='‟' | '\u{3000}'..='。')
-    })]),
+    Pass::Rules(&[led(
+        is_space,
+        |c| matches!(c, '!'..='/' | ':'..='~' | '！'..='／' | '：'..='～' | '‘'..='‟' | '\u{3000}'..='。'),
+    )]),
     Pass::TrailingSpace,
     EAST_ASIAN,
     Pass::Rules(&[some(is_number)]),
