@@ -96,6 +96,11 @@ impl Gguf {
         &self.parts[0].0
     }
 
+    /// The bytes of the (first) file, which all metadata is borrowed from.
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.parts[0].1
+    }
+
     /// The version of the format: 1, 2 or 3.
     pub fn version(&self) -> u32 {
         self.first.version

@@ -28,6 +28,4 @@ pub use gguf::Gguf;
 pub use map::Bytes;
 pub use model::{Batch, Canceller, Model, ModelOptions, Outputs, Session, SessionOptions};
 pub use sample::{Sampler, SamplerOptions};
-
-/// A token's number in its vocabulary, from 0.
-pub type Token = u32;
+pub use token::{Token, Tokenizer};

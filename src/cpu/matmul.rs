@@ -54,7 +54,7 @@ pub fn matmul(
     out: &mut [f32],
 ) {
     let Some(cols) = matrices.first().map(|m| m.cols) else { return };
-    let (tokens, out_stride) = (x.len() / cols, matrices.iter().map(|m| m.rows).sum());
+    let (tokens, out_stride): (usize, usize) = (x.len() / cols, matrices.iter().map(|m| m.rows).sum());
     assert!(x.len() == tokens * cols && out.len() == tokens * out_stride, "whole tokens, and room for their results");
     work.tiles.resize_with(team.threads(), Mutex::default);
     if tokens == 0 {

@@ -1,0 +1,293 @@
+//! Vocabularies and tokenizers: text to tokens and back, as the file's metadata says.
+//!
+//! Two kinds are read, by `tokenizer.ggml.model`: byte-level BPE (`gpt2`) and SentencePiece BPE with byte fallback
+//! (`llama`). Conventions are llama.cpp's. Where its regular expressions only approximate those a model was trained
+//! with (`tekken`, `gpt-4o`: upper and lower case outside ASCII), the original ones are used.
+//!
+//! Encoding takes time linear in the text (merging: n log n in the length of one piece) and never recurses.
+
+mod bpe;
+mod byte_level;
+mod merge;
+mod partition;
+mod special;
+mod split;
+mod spm;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod vocab;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::gguf::Gguf;
+use bpe::Bpe;
+use partition::{Part, partition};
+use special::Special;
+use spm::Spm;
+use vocab::{Vocab, attr};
+
+pub use stream::Decoder;
+
+/// A token's number: below [`Tokenizer::n_vocab`].
+pub type Token = u32;
+
+/// What a token is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TokenKind {
+    /// Text.
+    Normal,
+    /// What stands for text that the vocabulary cannot say.
+    Unknown,
+    /// A mark that is not text: the start of a turn, the end of generation.
+    Control,
+    /// Text that is always this one token.
+    UserDefined,
+    /// A free place.
+    Unused,
+    /// One byte.
+    Byte,
+}
+
+/// How text becomes tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EncodeOptions {
+    /// Put the beginning-of-text token in front and the end-of-text token behind, as far as the model wants them.
+    pub add_special: bool,
+    /// Read control tokens that are spelled out in the text, such as `<|im_start|>`, as those tokens. Leave it off for
+    /// text from people who should not be able to forge them.
+    pub parse_special: bool,
+}
+
+impl Default for EncodeOptions {
+    /// What is added is added; control tokens are not read from the text.
+    fn default() -> Self {
+        EncodeOptions { add_special: true, parse_special: false }
+    }
+}
+
+/// A model's vocabulary and the way it cuts text. It keeps the file's bytes alive and borrows all texts from them.
+pub struct Tokenizer {
+    vocab: Vocab,
+    kind: Kind,
+    special: Special,
+}
+
+/// The kind of tokenizer.
+enum Kind {
+    Bpe(Bpe),
+    Spm(Spm),
+}
+
+impl Kind {
+    /// The token with a role in files that do not say.
+    fn default_id(&self, role: &str) -> Option<Token> {
+        match (self, role) {
+            (Self::Bpe(bpe), "bos") => bpe.pre.default_bos.then_some(11),
+            (Self::Bpe(_), "eos") => Some(11),
+            (Self::Spm(_), "bos") => Some(1),
+            (Self::Spm(_), "eos") => Some(2),
+            (Self::Spm(_), "unk") => Some(0),
+            _ => None,
+        }
+    }
+
+    /// Whether text starts with BOS in files that do not say.
+    fn adds_bos(&self) -> bool {
+        match self {
+            Self::Bpe(bpe) => bpe.pre.add_bos,
+            Self::Spm(_) => true,
+        }
+    }
+}
+
+impl Tokenizer {
+    /// Reads the vocabulary of a model, or of a file that has nothing else.
+    ///
+    /// # Errors
+    /// [`Error::NoTokenizer`] if the file has none, [`Error::Unsupported`] if it is of another kind or names an unknown
+    /// pre-tokenizer, [`Error::MissingKey`] and [`Error::BadKey`] if its metadata is incomplete or makes no sense.
+    pub fn from_gguf(gguf: &Arc<Gguf>) -> Result<Tokenizer> {
+        let model = gguf.get_str("tokenizer.ggml.model")?;
+        let read: fn(&Vocab) -> Result<Kind> = match model {
+            Some("gpt2") => |vocab| Bpe::new(vocab).map(Kind::Bpe),
+            Some("llama") => |vocab| Spm::new(vocab).map(Kind::Spm),
+            None | Some("none" | "no_vocab") => return Err(Error::NoTokenizer { file: gguf.name().to_owned() }),
+            Some(other) => {
+                let (file, found) = (gguf.name().to_owned(), other.to_owned());
+                return Err(Error::Unsupported { file, what: "tokenizer", found, supported: "gpt2, llama".to_owned() });
+            }
+        };
+        let mut vocab = Vocab::new(gguf)?;
+        let kind = read(&vocab)?;
+        let special = Special::new(&mut vocab, &kind)?;
+        Ok(Tokenizer { vocab, kind, special })
+    }
+
+    /// The number of tokens.
+    pub fn n_vocab(&self) -> usize {
+        self.vocab.len()
+    }
+
+    /// The tokens of a text.
+    ///
+    /// A beginning-of-text token that the text itself starts with (see [`EncodeOptions::parse_special`]) is not doubled,
+    /// nor is an end-of-text token behind it. A SentencePiece text starts with a space that is not in `text`, where
+    /// [`Self::adds_space_prefix`] says so.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for texts of a gigabyte and more.
+    pub fn encode(&self, text: &str, options: EncodeOptions) -> Result<Vec<Token>> {
+        if text.len() >= 1 << 30 {
+            let (found, expected) = (format!("{} bytes long", text.len()), "shorter than 2^30 bytes".to_owned());
+            return Err(Error::InvalidArgument { name: "text", found, expected });
+        }
+        let EncodeOptions { add_special, parse_special } = options;
+        let parts = partition(&self.vocab, &self.special.in_text, text, parse_special);
+        let mut out = Vec::with_capacity(text.len() / 4 + 2);
+        let bos = self.bos().filter(|_| add_special && self.special.add_bos);
+        out.extend(bos.filter(|&bos| parts.first() != Some(&Part::Token(bos))));
+        let mut after_text = false;
+        for part in &parts {
+            match (part, &self.kind) {
+                (Part::Token(token), _) => out.push(*token),
+                (Part::Text(range), Kind::Bpe(bpe)) => bpe.encode(&self.vocab, &text[range.clone()], &mut out),
+                (Part::Text(range), Kind::Spm(spm)) => {
+                    let unknown = self.special("unk");
+                    spm.encode(&self.vocab, &text[range.clone()], !after_text, unknown, &mut out);
+                }
+            }
+            after_text = matches!(part, Part::Text(_));
+        }
+        let eos = self.eos().filter(|_| add_special && self.special.add_eos);
+        out.extend(eos.filter(|&eos| parts.last() != Some(&Part::Token(eos))));
+        Ok(out)
+    }
+
+    /// The bytes that a token adds to the text. They may be a part of a character; see [`Decoder`]. Control and unknown
+    /// tokens add nothing.
+    ///
+    /// # Errors
+    /// [`Error::TokenOutOfRange`].
+    pub fn token_bytes(&self, token: Token) -> Result<Cow<'_, [u8]>> {
+        self.piece(token, false)
+    }
+
+    /// As [`Self::token_bytes`]; with `special`, control and unknown tokens add the text they are named by.
+    ///
+    /// # Errors
+    /// [`Error::TokenOutOfRange`].
+    pub fn piece(&self, token: Token, special: bool) -> Result<Cow<'_, [u8]>> {
+        let n_vocab = self.n_vocab();
+        let attr = self.vocab.attrs.get(token as usize).ok_or(Error::TokenOutOfRange { token, n_vocab })?;
+        let text = self.vocab.text(token);
+        Ok(if attr & (attr::CONTROL | attr::UNKNOWN) != 0 {
+            Cow::Borrowed(if special { text } else { &[] })
+        } else if attr & attr::USER_DEFINED != 0 {
+            Cow::Borrowed(text)
+        } else if attr & attr::BYTE != 0 {
+            spm::byte(text).map_or(Cow::Borrowed(text), |byte| Cow::Owned(vec![byte]))
+        } else if attr & attr::NORMAL != 0 {
+            match self.kind {
+                Kind::Bpe(_) => bpe::decode(text),
+                Kind::Spm(_) => spm::decode(text),
+            }
+        } else {
+            Cow::Borrowed(&[])
+        })
+    }
+
+    /// The bytes that tokens stand for; with `special`, control tokens show.
+    ///
+    /// # Errors
+    /// [`Error::TokenOutOfRange`].
+    pub fn decode(&self, tokens: &[Token], special: bool) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        for &token in tokens {
+            out.extend_from_slice(&self.piece(token, special)?);
+        }
+        Ok(out)
+    }
+
+    /// A decoder for tokens that come one by one, which does not show control tokens.
+    pub fn decoder(&self) -> Decoder {
+        Decoder::default()
+    }
+
+    /// A token's name: its text as the file has it, where `Ġ` or `▁` stands for a space. Need not be UTF-8.
+    ///
+    /// # Errors
+    /// [`Error::TokenOutOfRange`].
+    pub fn token_name(&self, token: Token) -> Result<&[u8]> {
+        let n_vocab = self.n_vocab();
+        self.kind(token).map(|_| self.vocab.text(token)).ok_or(Error::TokenOutOfRange { token, n_vocab })
+    }
+
+    /// The token with this name.
+    pub fn find(&self, name: &[u8]) -> Option<Token> {
+        self.vocab.find(name)
+    }
+
+    /// What a token is; `None` if the vocabulary does not have it.
+    pub fn kind(&self, token: Token) -> Option<TokenKind> {
+        let attr = *self.vocab.attrs.get(token as usize)?;
+        let kinds = [
+            (attr::CONTROL, TokenKind::Control),
+            (attr::UNKNOWN, TokenKind::Unknown),
+            (attr::USER_DEFINED, TokenKind::UserDefined),
+            (attr::BYTE, TokenKind::Byte),
+            (attr::NORMAL, TokenKind::Normal),
+        ];
+        Some(kinds.iter().find(|(bit, _)| attr & bit != 0).map_or(TokenKind::Unused, |(_, kind)| *kind))
+    }
+
+    /// The beginning-of-text token.
+    pub fn bos(&self) -> Option<Token> {
+        self.special("bos")
+    }
+
+    /// The end-of-text token. It is not the only one that ends generation: see [`Self::is_eog`].
+    pub fn eos(&self) -> Option<Token> {
+        self.special("eos")
+    }
+
+    /// The token with a role: `bos`, `eos`, `unk`, `sep`, `pad`, `mask`, `eot` (end of turn), `eom` (end of message),
+    /// and, for filling in the middle, `fim_pre`, `fim_suf`, `fim_mid`, `fim_pad`, `fim_rep`, `fim_sep`.
+    pub fn special(&self, role: &str) -> Option<Token> {
+        self.special.id(role)
+    }
+
+    /// Whether the token ends generation.
+    pub fn is_eog(&self, token: Token) -> bool {
+        self.special.is_ending(token)
+    }
+
+    /// Whether [`Self::encode`] puts the beginning-of-text token in front when asked for special tokens.
+    pub fn adds_bos(&self) -> bool {
+        self.special.add_bos && self.bos().is_some()
+    }
+
+    /// Whether [`Self::encode`] puts the end-of-text token behind when asked for special tokens.
+    pub fn adds_eos(&self) -> bool {
+        self.special.add_eos && self.eos().is_some()
+    }
+
+    /// Whether encoded text starts with a space that is not in it, which decoding shows.
+    pub fn adds_space_prefix(&self) -> bool {
+        matches!(&self.kind, Kind::Spm(spm) if spm.space_prefix)
+    }
+}
+
+impl fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            Kind::Bpe(_) => "byte-level BPE",
+            Kind::Spm(_) => "SentencePiece BPE",
+        };
+        f.debug_struct("Tokenizer").field("kind", &kind).field("n_vocab", &self.n_vocab()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,155 @@
+//! SentencePiece BPE: text starts as characters, which are joined to tokens, the highest score first. Characters that
+//! are no tokens fall back to tokens for their bytes.
+
+use std::borrow::Cow;
+
+use super::Token;
+use super::merge::Merger;
+use super::vocab::Vocab;
+use crate::error::Result;
+
+const SCORES: &str = "tokenizer.ggml.scores";
+/// What a space is written as.
+const SPACE: char = '▁';
+/// No token yet.
+const NONE: Token = Token::MAX;
+
+/// A SentencePiece tokenizer.
+pub(super) struct Spm {
+    /// For each token, a number that is smaller the higher its score.
+    ranks: Vec<u32>,
+    /// The token for each byte.
+    bytes: Vec<Option<Token>>,
+    /// Text after the start or a special token gets a space in front.
+    pub space_prefix: bool,
+}
+
+impl Spm {
+    pub fn new(vocab: &Vocab) -> Result<Spm> {
+        let (gguf, n) = (&vocab.gguf, vocab.len());
+        let array = gguf.need_array(SCORES)?;
+        let floats = array.iter_f32().map(|scores| scores.take(n).map(rank).collect::<Vec<_>>());
+        let ranks = floats.or_else(|| Some(array.iter_i64()?.take(n).map(|score| rank(score as f32)).collect()));
+        let ranks = ranks.filter(|ranks| ranks.len() == n).ok_or_else(|| {
+            let found = format!("an array of {} {}", array.len(), array.elem_type().name());
+            gguf.bad_key(SCORES, found, format!("an array of {n} numbers"))
+        })?;
+        let byte = |byte| vocab.find(format!("<0x{byte:02X}>").as_bytes()).or_else(|| vocab.find(&[byte]));
+        Ok(Spm {
+            ranks,
+            bytes: (0..=255).map(byte).collect(),
+            space_prefix: gguf.get_bool("tokenizer.ggml.add_space_prefix")?.unwrap_or(true),
+        })
+    }
+
+    /// Appends the tokens of `text`; `first` says that it starts the whole text or comes after a special token.
+    pub fn encode(&self, vocab: &Vocab, text: &str, first: bool, unknown: Option<Token>, out: &mut Vec<Token>) {
+        let mut written = String::with_capacity(text.len() + 16);
+        if first && self.space_prefix {
+            written.push(SPACE);
+        }
+        written.extend(text.chars().map(|c| if c == ' ' { SPACE } else { c }));
+        let written = written.as_bytes();
+
+        let mut merger = Merger::default();
+        let mut start = 0;
+        while let Some(&lead) = written.get(start as usize) {
+            let end = start + len_utf8(lead);
+            merger.push(NONE, start, end);
+            start = end;
+        }
+        let text = |start: u32, end: u32| &written[start as usize..end as usize];
+        let joined = merger.merge(|left, right| {
+            let token = vocab.find(text(left.start, right.end))?;
+            Some((self.ranks[token as usize], token))
+        });
+        for symbol in joined {
+            let bytes = text(symbol.start, symbol.end);
+            match Some(symbol.id).filter(|&id| id != NONE).or_else(|| vocab.find(bytes)) {
+                Some(token) => out.push(token),
+                None => self.fall_back(bytes, unknown, out),
+            }
+        }
+    }
+
+    /// A character that is no token: its bytes, or if the vocabulary lacks one of them, the unknown token, if any.
+    fn fall_back(&self, character: &[u8], unknown: Option<Token>, out: &mut Vec<Token>) {
+        let bytes = character.iter().map(|&byte| self.bytes[usize::from(byte)]);
+        match bytes.collect::<Option<Vec<_>>>() {
+            Some(tokens) => out.extend(tokens),
+            None => out.extend(unknown),
+        }
+    }
+}
+
+/// The length of a character by its first byte.
+fn len_utf8(lead: u8) -> u32 {
+    match lead {
+        0..0xc0 => 1,
+        0xc0..0xe0 => 2,
+        0xe0..0xf0 => 3,
+        _ => 4,
+    }
+}
+
+/// Numbers in the opposite order of the scores; a NaN is the lowest score.
+fn rank(score: f32) -> u32 {
+    if score.is_nan() {
+        return u32::MAX;
+    }
+    let bits = (score + 0.0).to_bits(); // so that -0 is 0
+    if bits >> 31 == 1 { bits } else { !bits & 0x7fff_ffff }
+}
+
+/// The text of a normal token: spaces for `▁`.
+pub(super) fn decode(text: &[u8]) -> Cow<'_, [u8]> {
+    let mark = SPACE.to_string().into_bytes();
+    let Some(mut at) = find(text, &mark) else { return Cow::Borrowed(text) };
+    let (mut out, mut rest) = (Vec::with_capacity(text.len()), text);
+    loop {
+        out.extend_from_slice(&rest[..at]);
+        out.push(b' ');
+        rest = &rest[at + mark.len()..];
+        match find(rest, &mark) {
+            Some(next) => at = next,
+            None => break,
+        }
+    }
+    out.extend_from_slice(rest);
+    Cow::Owned(out)
+}
+
+fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
+    text.windows(needle.len()).position(|window| window == needle)
+}
+
+/// The byte of a byte token, `<0x0A>`.
+pub(super) fn byte(text: &[u8]) -> Option<u8> {
+    let hex = text.strip_prefix(b"<0x")?.strip_suffix(b">")?;
+    match hex.iter().map(|&digit| char::from(digit).to_digit(16)).collect::<Option<Vec<u32>>>()?[..] {
+        [high, low] => u8::try_from(high << 4 | low).ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_order_scores_from_high_to_low() {
+        let scores = [f32::INFINITY, 2.0, 1.0, 0.5, 0.0, -0.5, -1.0, -1000.0, f32::NEG_INFINITY, f32::NAN];
+        assert!(scores.windows(2).all(|pair| rank(pair[0]) < rank(pair[1])));
+        assert_eq!(rank(0.0), rank(-0.0));
+    }
+
+    #[test]
+    fn pieces_are_written_back() {
+        assert_eq!(&*decode("▁a▁▁b".as_bytes()), b" a  b");
+        assert_eq!(&*decode(b"ab\xe2\x96"), b"ab\xe2\x96");
+        assert_eq!(
+            (byte(b"<0x0A>"), byte(b"<0xfF>"), byte(b"<0x+1>"), byte(b"<0x>"), byte(b"<0x100>")),
+            (Some(10), Some(255), None, None, None)
+        );
+    }
+}
