@@ -16,6 +16,7 @@ mod spm;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod vocab;
 
 use std::borrow::Cow;
@@ -155,7 +156,7 @@ impl Tokenizer {
         for part in &parts {
             match (part, &self.kind) {
                 (Part::Token(token), _) => out.push(*token),
-                (Part::Text(range), Kind::Bpe(bpe)) => bpe.encode(&self.vocab, &text[range.clone()], &mut out),
+                (Part::Text(range), Kind::Bpe(bpe)) => bpe.encode(&self.vocab, &text[range.clone()], &mut out)?,
                 (Part::Text(range), Kind::Spm(spm)) => {
                     let unknown = self.special("unk");
                     spm.encode(&self.vocab, &text[range.clone()], !after_text, unknown, &mut out);

@@ -3,12 +3,10 @@
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
-use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
-
 use super::byte_level::{CHARS, byte_of};
 use super::merge::Merger;
 use super::split::{self, PreTokenizer};
+use super::texts::{Equals, Texts};
 use super::vocab::Vocab;
 use super::{Token, split::split};
 use crate::error::{Error, Result};
@@ -18,19 +16,12 @@ const MERGES: &str = "tokenizer.ggml.merges";
 /// A byte-level BPE tokenizer.
 pub(super) struct Bpe {
     pub pre: &'static PreTokenizer,
-    /// Built by the first text that is encoded; who only decodes never needs them.
-    merges: OnceLock<Merges>,
-}
-
-/// Two neighbours, and the rank and token of what they make.
-type Pairs = HashMap<(Token, Token), (u32, Token)>;
-
-struct Merges {
-    pairs: Pairs,
-    /// The token for each byte.
-    bytes: Vec<Token>,
-    /// Texts that merges make but that are no tokens, numbered from the vocabulary's end on. A sound file has none.
-    ghosts: Vec<Vec<u8>>,
+    /// The merges as the file writes them, `left right`; a merge's number is its rank. Who only decodes never needs
+    /// them, so the first text that is encoded builds their table.
+    ///
+    /// Looking pairs up by their text takes a little longer than by numbers of tokens, but a table by numbers first
+    /// looks up three tokens for each merge: 140 ms instead of 9 for the 280,000 merges of Llama 3.
+    merges: OnceLock<Texts>,
 }
 
 impl Bpe {
@@ -44,80 +35,64 @@ impl Bpe {
             supported: split::names().collect::<Vec<_>>().join(", "),
         })?;
         let merges = gguf.need_array(MERGES)?;
-        if merges.iter_strs().is_none() || u32::try_from(merges.len()).is_err() {
+        if merges.iter_strs().is_none() {
             let found = format!("an array of {} {}", merges.len(), merges.elem_type().name());
             return Err(gguf.bad_key(MERGES, found, "an array of strings"));
         }
         Ok(Bpe { pre, merges: OnceLock::new() })
     }
 
+    fn merges(&self, vocab: &Vocab) -> Result<&Texts> {
+        if self.merges.get().is_none() {
+            let merges = Texts::new(&vocab.gguf, MERGES, Equals::First)?;
+            return Ok(self.merges.get_or_init(|| merges));
+        }
+        self.merges.get().ok_or_else(|| Error::Internal { what: "the merges are gone".to_owned() })
+    }
+
     /// Appends the tokens of `text`.
-    pub fn encode(&self, vocab: &Vocab, text: &str, out: &mut Vec<Token>) {
-        let merges = self.merges.get_or_init(|| Merges::new(vocab));
-        let (mut ends, mut merger, mut written) = (Vec::new(), Merger::default(), String::new());
+    pub fn encode(&self, vocab: &Vocab, text: &str, out: &mut Vec<Token>) -> Result<()> {
+        let merges = self.merges(vocab)?;
+        let mut merger = Merger::default();
+        let (mut written, mut line) = (String::new(), Vec::new());
+        let mut ends = Vec::new();
         split(self.pre.passes, text, &mut ends);
         let mut start = 0;
         for end in ends {
             let piece = &text.as_bytes()[start..end];
             start = end;
-            if self.pre.ignore_merges {
-                written.clear();
-                written.extend(piece.iter().map(|&byte| CHARS[usize::from(byte)]));
-                if let Some(token) = vocab.find(written.as_bytes()) {
-                    out.push(token);
-                    continue;
+            merger.clear();
+            written.clear();
+            for &byte in piece {
+                let at = written.len();
+                written.push(CHARS[usize::from(byte)]);
+                merger.push(at as u32, written.len() as u32);
+            }
+            let written = written.as_bytes();
+            if self.pre.ignore_merges
+                && let Some(token) = vocab.find(written)
+            {
+                out.push(token);
+                continue;
+            }
+            let joined = merger.merge(|left, right| {
+                line.clear();
+                line.extend_from_slice(&written[left]);
+                line.push(b' '); // the characters of the alphabet have no space, so the line says where it is cut
+                line.extend_from_slice(&written[right]);
+                merges.find(&line)
+            });
+            for symbol in joined {
+                let text = &written[symbol];
+                match vocab.find(text) {
+                    Some(token) => out.push(token),
+                    // A vocabulary that lacks bytes, or tokens that its merges make. Like llama.cpp: one-byte tokens
+                    // as far as there are any, and nothing for the rest.
+                    None => out.extend(text.iter().filter_map(|&byte| vocab.find(&[byte]))),
                 }
             }
-            merger.clear();
-            for (at, &byte) in (0..).zip(piece) {
-                merger.push(merges.bytes[usize::from(byte)], at, at + 1);
-            }
-            let joined = merger.merge(|left, right| merges.pairs.get(&(left.id, right.id)).copied());
-            for symbol in joined {
-                merges.emit(vocab, symbol.id, out);
-            }
         }
-    }
-}
-
-impl Merges {
-    fn new(vocab: &Vocab) -> Merges {
-        let mut ghost_ids = HashMap::new();
-        let mut ghosts = Vec::new();
-        let mut id = |text: &[u8]| {
-            vocab.find(text).unwrap_or_else(|| {
-                *ghost_ids.entry(text.to_vec()).or_insert_with(|| {
-                    ghosts.push(text.to_vec());
-                    (vocab.len() + ghosts.len() - 1) as Token
-                })
-            })
-        };
-        let bytes = CHARS.iter().map(|c| id(c.encode_utf8(&mut [0; 4]).as_bytes())).collect();
-        // Bpe::new has seen that the array is there.
-        let array = vocab.gguf.get_array(MERGES).ok().flatten();
-        let mut pairs = Pairs::with_capacity(array.map_or(0, |array| array.len()));
-        let mut both = Vec::new();
-        for (rank, line) in (0..).zip(array.and_then(|array| array.iter_strs()).into_iter().flatten()) {
-            // The first space after the first byte; a line without one joins nothing.
-            let Some(space) = line.iter().skip(1).position(|&b| b == b' ').map(|at| at + 1) else { continue };
-            let (left, right) = (&line[..space], &line[space + 1..]);
-            both.clear();
-            both.extend_from_slice(left);
-            both.extend_from_slice(right);
-            if let Entry::Vacant(pair) = pairs.entry((id(left), id(right))) {
-                pair.insert((rank, id(&both)));
-            }
-        }
-        Merges { pairs, bytes, ghosts }
-    }
-
-    /// Appends a token. What is none is spelled in one-byte tokens as far as there are any, and otherwise dropped, as
-    /// llama.cpp does; that takes a vocabulary which lacks bytes.
-    fn emit(&self, vocab: &Vocab, id: Token, out: &mut Vec<Token>) {
-        match (id as usize).checked_sub(vocab.len()).and_then(|ghost| self.ghosts.get(ghost)) {
-            None => out.push(id),
-            Some(text) => out.extend(text.iter().filter_map(|&byte| vocab.find(&[byte]))),
-        }
+        Ok(())
     }
 }
 

@@ -5,26 +5,28 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::ops::Range;
 
 /// No neighbour.
 const NONE: u32 = u32::MAX;
 /// The key of a symbol that cannot be joined with the next, or is gone. No pair's key: indices are below [`NONE`].
 const NO_PAIR: u64 = u64::MAX;
 
-/// A stretch of text that is one token, or may become a part of one.
-pub(super) struct Symbol {
-    /// The token; what it is at the start is up to the caller.
-    pub id: u32,
-    /// Where it starts in the text, in bytes.
-    pub start: u32,
-    /// Where it ends.
-    pub end: u32,
+/// A stretch of text that is a token, or may become a part of one.
+struct Symbol {
+    /// Where it starts and ends in the text, in bytes.
+    start: u32,
+    end: u32,
     prev: u32,
     next: u32,
-    /// Rank of the pair it makes with the next symbol, then its own index: smaller goes first, then further left.
+    /// The rank of the pair it makes with the next symbol, then its own index: smaller goes first, then further left.
     key: u64,
-    /// The token that the pair makes.
-    joined: u32,
+}
+
+impl Symbol {
+    fn range(&self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
 }
 
 /// The working memory of merging, which pieces reuse.
@@ -41,60 +43,57 @@ impl Merger {
     }
 
     /// Appends a symbol. A piece has fewer than 2^32 - 1.
-    pub fn push(&mut self, id: u32, start: u32, end: u32) {
+    pub fn push(&mut self, start: u32, end: u32) {
         let index = self.symbols.len() as u32;
         let prev = index.checked_sub(1).unwrap_or(NONE);
-        self.symbols.push(Symbol { id, start, end, prev, next: index + 1, key: NO_PAIR, joined: NONE });
+        self.symbols.push(Symbol { start, end, prev, next: index + 1, key: NO_PAIR });
     }
 
-    /// Joins until nothing can be joined, and returns what is left, in order.
+    /// Joins until nothing can be joined, and returns where the symbols that are left lie in the text, in order.
     ///
-    /// `pair` says whether two neighbours can be joined: the pair's rank (smaller goes first) and its token.
-    pub fn merge(&mut self, pair: impl Fn(&Symbol, &Symbol) -> Option<(u32, u32)>) -> impl Iterator<Item = &Symbol> {
+    /// `rank` says whether two neighbours can be joined: smaller ranks go first.
+    pub fn merge(
+        &mut self,
+        mut rank: impl FnMut(Range<usize>, Range<usize>) -> Option<u32>,
+    ) -> impl Iterator<Item = Range<usize>> {
         if let Some(last) = self.symbols.last_mut() {
             last.next = NONE;
         }
         self.heap.clear();
         for index in 0..self.symbols.len() as u32 {
-            self.rate(index, &pair);
+            self.rate(index, &mut rank);
         }
         while let Some(Reverse(key)) = self.heap.pop() {
             let index = key as u32;
-            let left = &mut self.symbols[index as usize];
-            if left.key != key {
+            let Symbol { key: current, prev, next: gone, .. } = self.symbols[index as usize];
+            if current != key {
                 continue; // it, or its neighbour, has been joined meanwhile
             }
-            let (prev, gone) = (left.prev, left.next as usize);
-            left.id = left.joined;
-            let right = &mut self.symbols[gone];
-            let (next, end) = (right.next, right.end);
+            let right = &mut self.symbols[gone as usize];
             right.key = NO_PAIR;
+            let (next, end) = (right.next, right.end);
             let left = &mut self.symbols[index as usize];
             (left.next, left.end) = (next, end);
             if let Some(next) = self.symbols.get_mut(next as usize) {
                 next.prev = index;
             }
-            self.rate(prev, &pair);
-            self.rate(index, &pair);
+            self.rate(prev, &mut rank);
+            self.rate(index, &mut rank);
         }
         let (symbols, mut at) = (&self.symbols, 0);
         std::iter::from_fn(move || {
             let symbol = symbols.get(at as usize)?;
             at = symbol.next;
-            Some(symbol)
+            Some(symbol.range())
         })
     }
 
     /// Sees whether the symbol can be joined with its next one.
-    fn rate(&mut self, index: u32, pair: impl Fn(&Symbol, &Symbol) -> Option<(u32, u32)>) {
+    fn rate(&mut self, index: u32, mut rank: impl FnMut(Range<usize>, Range<usize>) -> Option<u32>) {
         let Some(left) = self.symbols.get(index as usize) else { return };
-        let joined = self.symbols.get(left.next as usize).and_then(|right| pair(left, right));
-        let (key, joined) = match joined {
-            Some((rank, joined)) => (u64::from(rank) << 32 | u64::from(index), joined),
-            None => (NO_PAIR, NONE),
-        };
-        let left = &mut self.symbols[index as usize];
-        (left.key, left.joined) = (key, joined);
+        let rank = self.symbols.get(left.next as usize).and_then(|right| rank(left.range(), right.range()));
+        let key = rank.map_or(NO_PAIR, |rank| u64::from(rank) << 32 | u64::from(index));
+        self.symbols[index as usize].key = key;
         if key != NO_PAIR {
             self.heap.push(Reverse(key));
         }
@@ -105,24 +104,26 @@ impl Merger {
 mod tests {
     use super::*;
 
-    /// Joins digits by a table of (left, right) => (rank, joined).
-    fn merge(ids: &[u32], table: &[((u32, u32), (u32, u32))]) -> Vec<(u32, u32, u32)> {
+    fn merge<'t>(text: &'t str, merges: &[&str]) -> Vec<&'t str> {
         let mut merger = Merger::default();
-        for (i, &id) in ids.iter().enumerate() {
-            merger.push(id, i as u32, i as u32 + 1);
+        for i in 0..text.len() as u32 {
+            merger.push(i, i + 1);
         }
-        let pair = |l: &Symbol, r: &Symbol| table.iter().find(|(p, _)| *p == (l.id, r.id)).map(|(_, joined)| *joined);
-        merger.merge(pair).map(|s| (s.id, s.start, s.end)).collect()
+        let rank = |left, right| {
+            let line = format!("{} {}", &text[left], &text[right]);
+            merges.iter().position(|merge| *merge == line).map(|rank| rank as u32)
+        };
+        merger.merge(rank).map(|range| &text[range]).collect()
     }
 
     #[test]
     fn the_best_pair_goes_first_and_the_leftmost_of_equals() {
-        let table = [((1, 2), (1, 12)), ((2, 3), (0, 23)), ((1, 1), (2, 11)), ((11, 1), (3, 111))];
-        assert_eq!(merge(&[1, 2, 3], &table), [(1, 0, 1), (23, 1, 3)]);
-        assert_eq!(merge(&[1, 1, 1], &table), [(111, 0, 3)]);
-        assert_eq!(merge(&[1, 1, 1, 1], &table), [(11, 0, 2), (11, 2, 4)]);
-        assert_eq!(merge(&[1, 2, 1, 2, 3], &table), [(12, 0, 2), (1, 2, 3), (23, 3, 5)]);
-        assert_eq!(merge(&[7], &table), [(7, 0, 1)]);
-        assert_eq!(merge(&[], &table), []);
+        let merges = ["b c", "a b", "a a", "aa a"];
+        assert_eq!(merge("abc", &merges), ["a", "bc"]);
+        assert_eq!(merge("aaa", &merges), ["aaa"]);
+        assert_eq!(merge("aaaa", &merges), ["aa", "aa"]);
+        assert_eq!(merge("ababc", &merges), ["ab", "a", "bc"]);
+        assert_eq!(merge("x", &merges), ["x"]);
+        assert!(merge("", &merges).is_empty());
     }
 }

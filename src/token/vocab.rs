@@ -1,12 +1,9 @@
-//! The table of tokens: texts borrowed from the file, kinds, and the way from a text back to its token.
+//! The table of tokens: their texts and kinds.
 
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use hashbrown::hash_table::Entry;
-use hashbrown::{DefaultHashBuilder, HashTable};
-
 use super::Token;
+use super::texts::{Equals, Texts};
 use crate::error::Result;
 use crate::gguf::Gguf;
 
@@ -28,75 +25,19 @@ pub(super) mod attr {
 /// The table of tokens.
 pub(super) struct Vocab {
     pub gguf: Arc<Gguf>,
-    /// Where the texts start in the file, and their ends, as `starts[i + 1] - gap`; counted from `base`.
-    base: usize,
-    starts: Vec<u32>,
-    /// The bytes between two texts: the length of the second.
-    gap: u32,
+    texts: Texts,
     /// Bits of [`attr`] for each token.
     pub attrs: Vec<u8>,
-    /// Tokens by the hash of their text.
-    index: HashTable<Token>,
-    hasher: DefaultHashBuilder,
-    /// Bytes of the longest text.
-    pub longest: usize,
 }
 
 impl Vocab {
     pub fn new(gguf: &Arc<Gguf>) -> Result<Vocab> {
-        let array = gguf.need_array(TOKENS)?;
-        let too_large = || gguf.bad_key(TOKENS, format!("an array of {}", array.len()), "fewer than 2^31 tokens");
-        let expected = "an array of at least one string";
-        let bad =
-            || gguf.bad_key(TOKENS, format!("an array of {} {}", array.len(), array.elem_type().name()), expected);
-        let texts = array.iter_strs().filter(|_| !array.is_empty()).ok_or_else(bad)?;
-        let n = i32::try_from(array.len()).map_err(|_| too_large())? as usize;
-
-        // Texts lie one behind the other in the file, each after its length, so one offset each says it all.
-        let gap = if gguf.version() > 1 { 8 } else { 4 };
-        let (mut base, mut starts, mut longest) = (0, Vec::with_capacity(n + 1), 0);
-        let mut end = 0u32;
-        for text in texts {
-            if starts.is_empty() {
-                base = text.as_ptr().addr().saturating_sub(gguf.bytes().as_ptr().addr());
-            }
-            starts.push(end);
-            longest = longest.max(text.len());
-            let after = u32::try_from(text.len()).ok().and_then(|len| end.checked_add(len)?.checked_add(gap));
-            end = after.ok_or_else(too_large)?;
+        let texts = Texts::new(gguf, TOKENS, Equals::Last)?; // the last, as llama.cpp has it
+        if texts.len() == 0 {
+            return Err(gguf.bad_key(TOKENS, "an empty array", "at least one token"));
         }
-        starts.push(end);
-
-        let mut vocab = Vocab {
-            base,
-            starts,
-            gap,
-            attrs: attrs(gguf, n)?,
-            index: HashTable::with_capacity(n),
-            hasher: DefaultHashBuilder::default(),
-            longest,
-            gguf: gguf.clone(),
-        };
-        vocab.fill_index();
-        Ok(vocab)
-    }
-
-    fn fill_index(&mut self) {
-        let mut index = std::mem::take(&mut self.index);
-        for token in 0..self.len() as Token {
-            let text = self.text(token);
-            if text.is_empty() {
-                continue; // a placeholder that no text means
-            }
-            let entry = index.entry(self.hash(text), |&t| self.text(t) == text, |&t| self.hash(self.text(t)));
-            match entry {
-                Entry::Occupied(mut same) => *same.get_mut() = token, // the last of equals, as llama.cpp has it
-                Entry::Vacant(free) => {
-                    free.insert(token);
-                }
-            }
-        }
-        self.index = index;
+        let attrs = attrs(gguf, texts.len())?;
+        Ok(Vocab { gguf: gguf.clone(), texts, attrs })
     }
 
     /// The number of tokens.
@@ -106,27 +47,17 @@ impl Vocab {
 
     /// A token's text as the file has it; empty for an id the vocabulary does not have.
     pub fn text(&self, token: Token) -> &[u8] {
-        let at = token as usize;
-        let (Some(&start), Some(&next)) = (self.starts.get(at), self.starts.get(at + 1)) else { return &[] };
-        let texts = self.gguf.bytes().get(self.base..).unwrap_or_default();
-        texts.get(start as usize..(next - self.gap) as usize).unwrap_or_default()
+        self.texts.get(token)
     }
 
     /// The token with this text.
     pub fn find(&self, text: &[u8]) -> Option<Token> {
-        if text.len() > self.longest {
-            return None; // and a long text need not be hashed
-        }
-        self.index.find(self.hash(text), |&token| self.text(token) == text).copied()
+        self.texts.find(text)
     }
 
     /// Whether the token has any of these bits of [`attr`].
     pub fn is(&self, token: Token, bits: u8) -> bool {
         self.attrs.get(token as usize).is_some_and(|attr| attr & bits != 0)
-    }
-
-    fn hash(&self, text: &[u8]) -> u64 {
-        self.hasher.hash_one(text)
     }
 }
 
