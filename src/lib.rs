@@ -11,9 +11,11 @@
 //! - [`token`]: vocabularies and tokenizers
 //! - [`model`]: the forward pass, the KV cache, sessions
 //! - [`sample`]: logits to a token
+//! - [`generate`](mod@generate): the loop around them all
 
 pub mod cpu;
 pub mod error;
+pub mod generate;
 pub mod gguf;
 pub mod map;
 pub mod model;
@@ -24,6 +26,7 @@ pub mod token;
 
 pub use cpu::Kernels;
 pub use error::{Error, GgufDefect, GgufPlace, Result};
+pub use generate::{Finish, GenerateOptions, Generated, Progress, generate};
 pub use gguf::Gguf;
 pub use map::Bytes;
 pub use model::{Batch, Canceller, Model, ModelOptions, Outputs, Session, SessionOptions};

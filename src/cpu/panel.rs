@@ -89,7 +89,7 @@ impl Panels {
     pub(super) fn resize(&mut self, tokens: usize, cols: usize) {
         let blocks = cols / BLOCK;
         let (groups, rest) = match tokens % 8 {
-            rest @ 5..8 => (tokens / 8 + 1, rest - rest),
+            5..8 => (tokens / 8 + 1, 0),
             rest => (tokens / 8, rest),
         };
         (self.tokens, self.cols) = (tokens, cols);

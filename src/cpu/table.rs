@@ -13,6 +13,7 @@ pub use super::attention::Query;
 
 pub(super) type QuantizedFn = unsafe fn(&quantized::Product, usize, usize, &mut Tile);
 pub(super) type FloatFn = unsafe fn(&float::Product, usize, usize);
+type LayerNormFn = unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]);
 type QuantizeFn<const NT: usize> = unsafe fn(&[f32], usize, &mut [Panel<NT>]);
 
 /// The kernels of one instruction set. A `&'static Kernels` exists only where the CPU has the instructions.
@@ -24,7 +25,7 @@ pub struct Kernels {
     pub(super) quantize_4: QuantizeFn<4>,
     pub(super) quantize_1: QuantizeFn<1>,
     rms_norm: unsafe fn(&[f32], &[f32], f32, &mut [f32]),
-    layer_norm: unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]),
+    layer_norm: LayerNormFn,
     swiglu: unsafe fn(&[f32], &[f32], &mut [f32]),
     gelu: unsafe fn(&mut [f32]),
     store: unsafe fn(&mut [u16], usize, &[f32], &[f32]),

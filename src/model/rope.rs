@@ -42,9 +42,8 @@ impl Rope {
             None => vec![1.0; pairs],
         };
         // The `libm` crate, not the platform's functions: every CPU turns by the same angles.
-        let frequency = |(i, divisor): (usize, f32)| {
-            libm::pow(base, -2.0 * i as f64 / n_rot as f64) / (scale * f64::from(divisor))
-        };
+        let frequency =
+            |(i, divisor): (usize, f32)| libm::pow(base, -2.0 * i as f64 / n_rot as f64) / (scale * f64::from(divisor));
         Ok(Self { frequency: divisors.into_iter().enumerate().map(frequency).collect() })
     }
 

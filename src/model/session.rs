@@ -236,7 +236,8 @@ impl Session {
     ) -> Result<()> {
         let total: usize = runs.iter().map(|(_, tokens, _)| tokens.len()).sum();
         let n_vocab = self.model.params().n_vocab;
-        let rows: usize = runs.iter().map(|(_, tokens, outputs)| wanted(*outputs, 0..tokens.len(), tokens.len()).len()).sum();
+        let rows: usize =
+            runs.iter().map(|(_, tokens, outputs)| wanted(*outputs, 0..tokens.len(), tokens.len()).len()).sum();
         let no_memory = |_| Error::NoMemory { bytes: rows.saturating_mul(4 * n_vocab), what: "logits" };
         self.logits.try_reserve_exact(rows.saturating_mul(n_vocab)).map_err(no_memory)?;
 

@@ -25,9 +25,9 @@ pub(super) struct Run<'a> {
 
 /// Query, key and value projections, whichever way the file holds them; results side by side.
 #[derive(Debug)]
-pub(super) enum Qkv {
-    Fused(Linear),
-    Split([Linear; 3]),
+pub(super) struct Qkv {
+    /// One matrix of all, or three.
+    parts: Vec<Linear>,
 }
 
 impl Qkv {
@@ -35,17 +35,10 @@ impl Qkv {
     pub fn load(loader: &Loader, layer: usize, p: &Params) -> Result<Self> {
         let name = |part: &str| format!("blk.{layer}.{part}");
         if let Some(all) = loader.linear_if(&name("attn_qkv"), p.n_q() + 2 * p.n_kv(), p.n_embd)? {
-            return Ok(Self::Fused(all));
+            return Ok(Self { parts: vec![all] });
         }
         let part = |part: &str, rows| loader.linear(&name(part), rows, p.n_embd);
-        Ok(Self::Split([part("attn_q", p.n_q())?, part("attn_k", p.n_kv())?, part("attn_v", p.n_kv())?]))
-    }
-
-    fn parts(&self) -> &[Linear] {
-        match self {
-            Qkv::Fused(all) => std::slice::from_ref(all),
-            Qkv::Split(parts) => parts,
-        }
+        Ok(Self { parts: vec![part("attn_q", p.n_q())?, part("attn_k", p.n_kv())?, part("attn_v", p.n_kv())?] })
     }
 }
 
@@ -131,7 +124,7 @@ impl Step<'_> {
         let tokens = self.places().count();
         let Buffers { x, h, wide, middle, turns, work } = &mut *self.buffers;
 
-        linear(kernels, team, work, gguf, qkv.parts(), h, wide);
+        linear(kernels, team, work, gguf, &qkv.parts, h, wide);
 
         let pairs = turns.len() / tokens;
         let scale = 1.0 / (head_dim as f32).sqrt();
