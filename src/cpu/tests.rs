@@ -40,11 +40,11 @@ impl Random {
         };
         for block in bytes.chunks_exact_mut(ty.block_bytes()) {
             for &at in halves {
-                let scale = if self.next() % 16 == 0 { 0.0 } else { self.float() / 8.0 };
+                let scale = if self.next().is_multiple_of(16) { 0.0 } else { self.float() / 8.0 };
                 block[at..at + 2].copy_from_slice(&half::f16::from_f32(scale).to_le_bytes());
             }
             if ty == MXFP4 {
-                block[0] = if self.next() % 16 == 0 { block[0] % 3 } else { 110 + block[0] % 20 };
+                block[0] = if self.next().is_multiple_of(16) { block[0] % 3 } else { 110 + block[0] % 20 };
             }
         }
         bytes
