@@ -58,6 +58,13 @@ impl File {
         self
     }
 
+    /// Appends these bytes to the data section, then zeros up to the alignment.
+    pub fn bytes_of_data(mut self, bytes: &[u8]) -> File {
+        self.data.extend(bytes);
+        self.data.resize(self.data.len().next_multiple_of(self.alignment), 0);
+        self
+    }
+
     /// The file up to the end of the metadata.
     pub fn head(&self) -> Vec<u8> {
         let mut bytes = b"GGUF".to_vec();
