@@ -294,10 +294,10 @@ fn what_is_missing_or_wrong_is_named() {
 #[test]
 fn tokens_need_be_neither_text_nor_unique() {
     let file = File::default().str("tokenizer.ggml.model", "gpt2").strs("tokenizer.ggml.merges", &[b"a b"]);
-    let tokens: [&[u8]; 6] = [b"a", b"\xff\xfe", b"", b"b", b"a", "日".as_bytes()];
+    let tokens: [&[u8]; 7] = [b"", b"a", b"\xff\xfe", b"", b"b", b"a", "日".as_bytes()];
     let tokenizer = file.strs("tokenizer.ggml.tokens", &tokens).open().unwrap();
-    assert_eq!(tokenizer.encode("ba", PLAIN).unwrap(), [3, 4]);
-    assert_eq!(tokenizer.decode(&[1, 2, 5], false).unwrap(), b"\xff\xfe\xe6\x97\xa5");
+    assert_eq!(tokenizer.encode("ba", PLAIN).unwrap(), [4, 5]);
+    assert_eq!(tokenizer.decode(&[2, 3, 6], false).unwrap(), b"\xff\xfe\xe6\x97\xa5");
     let mut decoder = tokenizer.decoder();
-    assert_eq!(decoder.push(&tokenizer, 1).unwrap(), "\u{fffd}\u{fffd}");
+    assert_eq!(decoder.push(&tokenizer, 2).unwrap(), "\u{fffd}\u{fffd}");
 }
