@@ -1,8 +1,9 @@
 //! Vocabularies and tokenizers: text to tokens and back, as the file's metadata says.
 //!
 //! Two kinds are read, by `tokenizer.ggml.model`: byte-level BPE (`gpt2`) and SentencePiece BPE with byte fallback
-//! (`llama`). Conventions are llama.cpp's. Where its regular expressions only approximate those a model was trained
-//! with (`tekken`, `gpt-4o`: upper and lower case outside ASCII), the original ones are used.
+//! (`llama`). Conventions are llama.cpp's. Where it only approximates the regular expressions that models were trained
+//! with, the original ones are used: letters beyond ASCII have case and marks belong to words in `tekken` and `gpt-4o`,
+//! and East Asian ranges contain the spaces in them in the `deepseek` ones.
 //!
 //! Encoding takes time linear in the text (merging: n log n in the length of one piece) and never recurses.
 
