@@ -6,6 +6,9 @@
 
 use super::vector::Simd;
 
+/// 1.5 * 2^23: added to a number of at most 2^22, it leaves the nearest integer in the low bits.
+const MAGIC: f32 = 12_582_912.0;
+
 /// Values that share a scale.
 pub(super) const BLOCK: usize = 32;
 
@@ -44,16 +47,14 @@ impl<const NT: usize> Panel<NT> {
         let greatest = s.greatest(s.max(size(low), size(high)));
         self.scale[t] = greatest / 127.0;
         let inverse = if greatest > 0.0 { 127.0 / greatest } else { 0.0 };
-        // The sum's low byte is the integer, rounded to nearest even; what is not finite gives some integer.
-        let magic = s.splat(12_582_912.0);
+        // The low byte is the integer, rounded to nearest even; what is not finite gives some integer.
+        let magic = s.splat(MAGIC);
         for (half, x) in [low, high].into_iter().enumerate() {
-            let rounded = s.to_array_i(s.as_i32(s.fma(x, s.splat(inverse), magic)));
-            let mut sum = 0;
-            for (i, bits) in rounded.into_iter().enumerate() {
-                let q = bits as i8;
-                self.q[t][half * 4 + i / 4][i % 4] = q;
-                sum += i32::from(q);
-            }
+            let bits = s.as_i32(s.fma(x, s.splat(inverse), magic));
+            let q = s.to_i8(bits);
+            self.q[t].as_flattened_mut()[16 * half..][..16].copy_from_slice(&q);
+            // The magic constant's own bits, sixteen times, wrap around in the sum.
+            let sum = s.sum_i(bits).wrapping_sub((MAGIC.to_bits() as i32).wrapping_mul(16));
             self.sum[half][t] = sum;
             self.scaled_half[half][t] = self.scale[t] * sum as f32;
         }

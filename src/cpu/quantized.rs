@@ -139,9 +139,16 @@ impl Store {
     /// The wanted lanes of token `t` may be written.
     #[inline(always)]
     unsafe fn put(&self, t: usize, results: [f32; 16]) {
+        // SAFETY: the caller's contract.
+        let out = unsafe { self.out.add(t * self.stride) };
+        if self.lanes == (0..16) {
+            // SAFETY: the caller's contract, for all lanes.
+            unsafe { out.cast::<[f32; 16]>().write_unaligned(results) };
+            return;
+        }
         for lane in self.lanes.clone() {
             // SAFETY: the caller's contract.
-            unsafe { self.out.add(t * self.stride + lane).write(results[lane]) };
+            unsafe { out.add(lane).write(results[lane]) };
         }
     }
 }
@@ -249,6 +256,11 @@ unsafe fn group<S: Simd, K: Kind, const NT: usize>(
 ) {
     if panels.is_empty() {
         return;
+    }
+    // The results of neighbouring tokens are rows apart, lines that only these few stores touch: a fifth of the time
+    // of a product was spent waiting for them before they were asked for here.
+    for t in tokens.clone().take(NT) {
+        s.prefetch_near(store.out.wrapping_add(t * store.stride).cast());
     }
     let mut acc = [s.splat(0.0); NT];
     for (block, panel) in tile.iter().zip(panels) {

@@ -120,6 +120,14 @@ impl Simd for Scalar {
         a.map(|a| a >> N)
     }
     #[inline(always)]
+    fn to_i8(self, a: [u32; 16]) -> [i8; 16] {
+        a.map(|a| a as i8)
+    }
+    #[inline(always)]
+    fn sum_i(self, a: [u32; 16]) -> i32 {
+        a.into_iter().fold(0, u32::wrapping_add) as i32
+    }
+    #[inline(always)]
     fn to_f32(self, a: [u32; 16]) -> [f32; 16] {
         a.map(|a| a as i32 as f32)
     }
@@ -164,4 +172,6 @@ impl Simd for Scalar {
 
     #[inline(always)]
     fn prefetch(self, _at: *const u8) {}
+    #[inline(always)]
+    fn prefetch_near(self, _at: *const u8) {}
 }

@@ -56,6 +56,10 @@ pub(crate) trait Simd: Copy {
     fn shl<const N: u32>(self, a: Self::I) -> Self::I;
     /// Each lane shifted right by `N` bits, zeros coming in.
     fn shr<const N: u32>(self, a: Self::I) -> Self::I;
+    /// The low byte of every lane.
+    fn to_i8(self, a: Self::I) -> [i8; 16];
+    /// The sum of all lanes.
+    fn sum_i(self, a: Self::I) -> i32;
     /// The lanes as f32, rounded to nearest even.
     fn to_f32(self, a: Self::I) -> Self::F;
     /// The same bits.
@@ -82,6 +86,8 @@ pub(crate) trait Simd: Copy {
 
     /// Asks for a cache line to be brought into the second-level cache. Any address will do.
     fn prefetch(self, at: *const u8);
+    /// Asks for a cache line to be brought into the first-level cache. Any address will do.
+    fn prefetch_near(self, at: *const u8);
 
     /// Both halves of four bits of every byte: the low ones, then the high ones.
     #[inline(always)]

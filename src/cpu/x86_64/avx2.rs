@@ -168,6 +168,29 @@ impl Simd for Avx2 {
         both!(_mm256_srl_epi32, a, [n; 2])
     }
     #[inline(always)]
+    fn to_i8(self, a: [__m256i; 2]) -> [i8; 16] {
+        let mut out = [0; 16];
+        op!({
+            // The low byte of each lane to the front of its 128 bits, then the four groups together.
+            let low_bytes = _mm_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+            let low_bytes = _mm256_broadcastsi128_si256(low_bytes);
+            let (a, b) = (_mm256_shuffle_epi8(a[0], low_bytes), _mm256_shuffle_epi8(a[1], low_bytes));
+            let a = _mm_unpacklo_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256::<1>(a));
+            let b = _mm_unpacklo_epi32(_mm256_castsi256_si128(b), _mm256_extracti128_si256::<1>(b));
+            _mm_storeu_si128(out.as_mut_ptr().cast(), _mm_unpacklo_epi64(a, b));
+        });
+        out
+    }
+    #[inline(always)]
+    fn sum_i(self, a: [__m256i; 2]) -> i32 {
+        op!({
+            let a = _mm256_add_epi32(a[0], a[1]);
+            let a = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256::<1>(a));
+            let a = _mm_add_epi32(a, _mm_shuffle_epi32::<0b01_00_11_10>(a));
+            _mm_cvtsi128_si32(_mm_add_epi32(a, _mm_shuffle_epi32::<0b10_11_00_01>(a)))
+        })
+    }
+    #[inline(always)]
     fn to_f32(self, a: [__m256i; 2]) -> [__m256; 2] {
         both!(_mm256_cvtepi32_ps, a)
     }
@@ -239,6 +262,10 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn prefetch(self, at: *const u8) {
         op!(_mm_prefetch::<_MM_HINT_T1>(at.cast()))
+    }
+    #[inline(always)]
+    fn prefetch_near(self, at: *const u8) {
+        op!(_mm_prefetch::<_MM_HINT_T0>(at.cast()))
     }
 }
 

@@ -146,6 +146,16 @@ impl Simd for Avx512 {
         op!(_mm512_srli_epi32::<N>(a))
     }
     #[inline(always)]
+    fn to_i8(self, a: __m512i) -> [i8; 16] {
+        let mut out = [0; 16];
+        op!(_mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(a)));
+        out
+    }
+    #[inline(always)]
+    fn sum_i(self, a: __m512i) -> i32 {
+        op!(_mm512_reduce_add_epi32(a))
+    }
+    #[inline(always)]
     fn to_f32(self, a: __m512i) -> __m512 {
         op!(_mm512_cvtepi32_ps(a))
     }
@@ -210,5 +220,9 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn prefetch(self, at: *const u8) {
         op!(_mm_prefetch::<_MM_HINT_T1>(at.cast()))
+    }
+    #[inline(always)]
+    fn prefetch_near(self, at: *const u8) {
+        op!(_mm_prefetch::<_MM_HINT_T0>(at.cast()))
     }
 }
