@@ -23,22 +23,15 @@ impl Float for F32 {
     const BYTES: usize = 4;
     #[inline(always)]
     fn load<S: Simd>(s: S, bytes: &[u8]) -> S::F {
-        let (words, _) = bytes.as_chunks::<4>();
-        s.load(&std::array::from_fn(|i| f32::from_le_bytes(words[i])))
+        s.load(&bytemuck::pod_read_unaligned(bytes))
     }
-}
-
-#[inline(always)]
-fn halves(bytes: &[u8]) -> [u16; 16] {
-    let (words, _) = bytes.as_chunks::<2>();
-    std::array::from_fn(|i| u16::from_le_bytes(words[i]))
 }
 
 impl Float for F16 {
     const BYTES: usize = 2;
     #[inline(always)]
     fn load<S: Simd>(s: S, bytes: &[u8]) -> S::F {
-        s.load_f16(&halves(bytes))
+        s.load_f16(&bytemuck::pod_read_unaligned(bytes))
     }
 }
 
@@ -46,7 +39,7 @@ impl Float for BF16 {
     const BYTES: usize = 2;
     #[inline(always)]
     fn load<S: Simd>(s: S, bytes: &[u8]) -> S::F {
-        s.as_f32(s.shl::<16>(s.load_u16(&halves(bytes))))
+        s.as_f32(s.shl::<16>(s.load_u16(&bytemuck::pod_read_unaligned(bytes))))
     }
 }
 
@@ -73,11 +66,12 @@ const TOKENS: usize = 4;
 #[inline(always)]
 pub(super) unsafe fn simd<S: Simd, W: Float>(s: S, p: &Product, first: usize, last: usize) {
     let tokens = p.x.len() / p.cols;
-    for row in (first..last).step_by(ROWS) {
-        let rows = ROWS.min(last - row);
-        let mut t = 0;
-        while t < tokens {
-            let some = TOKENS.min(tokens - t);
+    // All these rows for a few tokens at a time: the tokens stay in the nearest cache, the rows in the next one. The
+    // other way round, hundreds of tokens would stream by for every four rows.
+    for t in (0..tokens).step_by(TOKENS) {
+        let some = TOKENS.min(tokens - t);
+        for row in (first..last).step_by(ROWS) {
+            let rows = ROWS.min(last - row);
             // SAFETY: the caller's contract; these are some of those rows and tokens.
             unsafe {
                 match (rows, some) {
@@ -88,15 +82,12 @@ pub(super) unsafe fn simd<S: Simd, W: Float>(s: S, p: &Product, first: usize, la
                         }
                     }
                     _ => {
-                        for t in t..t + some {
-                            for row in row..row + rows {
-                                micro::<S, W, 1, 1>(s, p, row, t);
-                            }
+                        for (t, row) in (t..t + some).flat_map(|t| (row..row + rows).map(move |row| (t, row))) {
+                            micro::<S, W, 1, 1>(s, p, row, t);
                         }
                     }
                 }
             }
-            t += some;
         }
     }
 }
@@ -130,7 +121,7 @@ unsafe fn micro<S: Simd, W: Float, const R: usize, const T: usize>(s: S, p: &Pro
             let mut bytes = [0; 64];
             let rest = &weights[r][16 * whole * W::BYTES..];
             bytes[..rest.len()].copy_from_slice(rest);
-            column.fma(s, &mut acc[r], &bytes);
+            column.fma(s, &mut acc[r], &bytes[..16 * W::BYTES]);
         }
     }
     for r in 0..R {
