@@ -1,5 +1,54 @@
 //! The pumice command line.
+//!
+//! Only generated text, or what was asked for, goes to stdout. Stderr stays empty unless something is wrong, timings
+//! were asked for, or it is a terminal that a progress bar can be shown on.
 
-fn main() {
-    println!("pumice {}", env!("CARGO_PKG_VERSION"));
+mod bench;
+mod failure;
+mod generate;
+mod inspect;
+mod options;
+mod show;
+mod source;
+mod tokenize;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use failure::Failure;
+
+/// Runs quantized GGUF language models on the CPU.
+///
+/// Without arguments, the small model inside this program writes a paragraph in the manner of Jane Austen: `generate
+/// --echo` with the beginning of a sentence as the prompt, and a fixed seed.
+#[derive(Parser)]
+#[command(name = "pumice", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Generate(generate::Args),
+    Inspect(inspect::Args),
+    Tokenize(tokenize::Args),
+    Bench(bench::Args),
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    match Cli::try_parse()?.command {
+        None => generate::run(&generate::Args::demonstration()),
+        Some(Command::Generate(args)) => generate::run(&args),
+        Some(Command::Inspect(args)) => inspect::run(&args),
+        Some(Command::Tokenize(args)) => tokenize::run(&args),
+        Some(Command::Bench(args)) => bench::run(&args),
+    }
 }

@@ -22,9 +22,9 @@ impl Layout {
         self.n_layer * self.n_head_kv * self.head_len()
     }
 
-    /// Bytes of the pages that `positions` take.
+    /// Bytes of the pages that `positions` take; the largest number if there is none so large.
     pub fn bytes(&self, positions: usize) -> usize {
-        positions.div_ceil(PAGE) * self.page_len() * size_of::<u16>()
+        positions.div_ceil(PAGE).saturating_mul(self.page_len()).saturating_mul(size_of::<u16>())
     }
 
     /// Where the part of one head begins in every page.
