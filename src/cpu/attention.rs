@@ -90,13 +90,22 @@ type Weights = [[f32; 16]; PAGE / 16];
 /// Computes attention for all queries, a few at a time so that they share what is loaded.
 #[inline(always)]
 pub(super) fn attend<S: Simd>(s: S, head: HeadPages, queries: &mut [Query]) {
-    for queries in queries.chunks_mut(4) {
-        match queries.len() {
+    let mut rest = queries;
+    while !rest.is_empty() {
+        let n = match rest.len().min(S::QUERIES) {
+            8.. => 8,
+            4.. => 4,
+            n => n,
+        };
+        let (queries, after) = rest.split_at_mut(n);
+        match n {
+            8 => some::<S, 8>(s, head, queries),
             4 => some::<S, 4>(s, head, queries),
             3 => some::<S, 3>(s, head, queries),
             2 => some::<S, 2>(s, head, queries),
             _ => some::<S, 1>(s, head, queries),
         }
+        rest = after;
     }
 }
 
@@ -127,7 +136,7 @@ fn some<S: Simd, const N: usize>(s: S, head: HeadPages, queries: &mut [Query]) {
         let chunks = padded_dim(head.head_dim) / 16;
         while chunk < chunks {
             chunk += match chunks - chunk {
-                4.. => values::<S, N, 4>(s, head, page, &weights, seen, chunk, &mut running, factors),
+                4.. if N <= 4 => values::<S, N, 4>(s, head, page, &weights, seen, chunk, &mut running, factors),
                 2.. => values::<S, N, 2>(s, head, page, &weights, seen, chunk, &mut running, factors),
                 _ => values::<S, N, 1>(s, head, page, &weights, seen, chunk, &mut running, factors),
             };

@@ -24,6 +24,7 @@ impl Simd for Scalar {
     type I = [u32; 16];
 
     const WIDE_OFFSET: i32 = 0;
+    const QUERIES: usize = 1;
 
     #[inline(always)]
     fn splat(self, x: f32) -> [f32; 16] {

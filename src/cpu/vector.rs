@@ -17,6 +17,9 @@ pub(crate) trait Simd: Copy {
     /// What [`Simd::wide`] adds to signed bytes: the dot product's start value takes it out again.
     const WIDE_OFFSET: i32;
 
+    /// Attention queries that share what is loaded: as many as leave their sums in registers.
+    const QUERIES: usize;
+
     fn splat(self, x: f32) -> Self::F;
     fn load(self, x: &[f32; 16]) -> Self::F;
     fn to_array(self, x: Self::F) -> [f32; 16];

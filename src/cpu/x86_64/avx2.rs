@@ -44,6 +44,7 @@ impl Simd for Avx2 {
     type I = [__m256i; 2];
 
     const WIDE_OFFSET: i32 = 0;
+    const QUERIES: usize = 2;
 
     #[inline(always)]
     fn splat(self, x: f32) -> [__m256; 2] {

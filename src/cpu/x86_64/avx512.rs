@@ -44,6 +44,7 @@ impl Simd for Avx512 {
 
     // VPDPBUSD multiplies unsigned by signed bytes: signed weights are moved up by 128.
     const WIDE_OFFSET: i32 = 128;
+    const QUERIES: usize = 8;
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
