@@ -32,3 +32,8 @@ pub use map::Bytes;
 pub use model::{Batch, Canceller, Model, ModelOptions, Outputs, Session, SessionOptions};
 pub use sample::{Sampler, SamplerOptions};
 pub use token::{Token, Tokenizer};
+
+/// The examples of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,7 +1,7 @@
 //! Models, and sessions that run them.
 //!
 //! A family (`llama`, `gpt2`) names its weights and puts its forward pass together from the blocks in `step`; the rest
-//! is shared. Adding one is a file and a line in [`Family::load`].
+//! is shared. Adding one is a file and a line in `Family`.
 
 mod batch;
 mod gpt2;
