@@ -38,7 +38,9 @@ impl Body for Owned {
     fn check(&self) -> Result<(), Fail> {
         match self.must_leak() {
             false => Ok(()),
-            true => Err(fail(PUMICE_ERR_POISONED, "this session's threads did not survive a fork: it can only be freed")),
+            true => {
+                Err(fail(PUMICE_ERR_POISONED, "this session's threads did not survive a fork: it can only be freed"))
+            }
         }
     }
 
