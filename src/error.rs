@@ -137,3 +137,47 @@ pub enum Error {
         what: String,
     },
 }
+
+/// What to do about an error: the coarse classes that every [`Error`] falls into, one status code each in the C ABI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// A defect of this library.
+    Internal,
+    /// An argument or an option makes no sense.
+    Invalid,
+    /// Memory could not be had.
+    NoMemory,
+    /// The operating system refused.
+    Io,
+    /// The file is broken or incomplete.
+    Format,
+    /// The file is sound, but this version cannot use it.
+    Unsupported,
+    /// The sequence would outgrow its context.
+    ContextFull,
+    /// The caller cancelled the work.
+    Cancelled,
+    /// What was asked for does not exist.
+    NotFound,
+}
+
+impl Error {
+    /// The class of the error. No variant is left to a default here, so that each new one is thought about.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io { .. } => ErrorKind::Io,
+            Self::Gguf { .. }
+            | Self::MissingKey { .. }
+            | Self::BadKey { .. }
+            | Self::MissingTensor { .. }
+            | Self::BadTensor { .. } => ErrorKind::Format,
+            Self::Unsupported { .. } => ErrorKind::Unsupported,
+            Self::NoTokenizer { .. } => ErrorKind::NotFound,
+            Self::TokenOutOfRange { .. } | Self::InvalidArgument { .. } | Self::NoCandidates => ErrorKind::Invalid,
+            Self::ContextFull { .. } => ErrorKind::ContextFull,
+            Self::NoMemory { .. } => ErrorKind::NoMemory,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::Internal { .. } => ErrorKind::Internal,
+        }
+    }
+}

@@ -3,7 +3,6 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use crate::model::Outputs;
 use crate::{Error, Result, Sampler, Session, Token};
 
 /// When a generation ends, and what it shows.
@@ -54,6 +53,8 @@ pub enum Progress<'a> {
         /// Tokens of the prompt.
         total: usize,
     },
+    /// A token was chosen; its text comes later, as far as it has one.
+    Token(Token),
     /// New text, whole characters; never empty.
     Text(&'a str),
 }
@@ -77,7 +78,8 @@ pub fn generate(
     let model = session.model().clone();
     let tokenizer = model.tokenizer()?;
     let begin = Instant::now();
-    session.decode_with(prompt, Outputs::Last, |done, total| progress(Progress::Prompt { done, total }))?;
+    session.uncancel();
+    session.decode_part(prompt, |done, total| progress(Progress::Prompt { done, total }))?;
     prompt.iter().for_each(|token| sampler.accept(*token));
     let prefill = begin.elapsed();
 
@@ -86,9 +88,10 @@ pub fn generate(
     if options.special {
         decoder = crate::token::Decoder::new(true);
     }
-    let mut emit = |text: &str| match text.is_empty() || progress(Progress::Text(text)).is_continue() {
-        true => Ok(()),
-        false => Err(Error::Cancelled),
+    let mut tell = |news: Progress| match news {
+        Progress::Text("") => Ok(()),
+        news if progress(news).is_continue() => Ok(()),
+        _ => Err(Error::Cancelled),
     };
     let mut tokens = 0;
     let finish = loop {
@@ -99,11 +102,12 @@ pub fn generate(
         let token = sampler.sample(logits)?;
         sampler.accept(token);
         tokens += 1;
+        tell(Progress::Token(token))?;
         if tokenizer.is_eog(token) {
             break Finish::End;
         }
         let (shown, stopped) = text.push(decoder.push(tokenizer, token)?);
-        emit(&shown)?;
+        tell(Progress::Text(&shown))?;
         if stopped {
             break Finish::Stop;
         }
@@ -111,14 +115,14 @@ pub fn generate(
             if session.tokens(0).len() == session.n_ctx() {
                 break Finish::Length;
             }
-            session.decode(&[token])?;
+            session.decode_part(&[token], |_, _| ControlFlow::Continue(()))?;
         }
     };
     if finish != Finish::Stop {
         let (shown, stopped) = text.push(decoder.finish());
-        emit(&shown)?;
+        tell(Progress::Text(&shown))?;
         if !stopped {
-            emit(&text.rest())?;
+            tell(Progress::Text(&text.rest()))?;
         }
     }
     Ok(Generated { finish, tokens, prefill, decode: begin.elapsed() - prefill })

@@ -25,7 +25,7 @@ pub mod sample;
 pub mod token;
 
 pub use cpu::Kernels;
-pub use error::{Error, GgufDefect, GgufPlace, Result};
+pub use error::{Error, ErrorKind, GgufDefect, GgufPlace, Result};
 pub use generate::{Finish, GenerateOptions, Generated, Progress, generate};
 pub use gguf::Gguf;
 pub use map::Bytes;

@@ -111,12 +111,17 @@ impl Model {
     /// As for [`Model::open`].
     pub fn from_gguf(gguf: Gguf) -> Result<Self> {
         let keys = Keys { gguf: &gguf, arch: gguf.need_str("general.architecture")? };
-        if !Family::SUPPORTED.split(", ").any(|arch| arch == keys.arch) {
+        if !Self::architectures().any(|arch| arch == keys.arch) {
             return Err(unsupported(&keys));
         }
         let mut params = Params::read(&keys)?;
         let family = Family::load(&keys, &mut params, &Loader { gguf: &gguf })?;
         Ok(Self(Arc::new(Inner { gguf: Arc::new(gguf), params, family, tokenizer: OnceLock::new() })))
+    }
+
+    /// The architectures that can be run, as GGUF files name them.
+    pub fn architectures() -> impl Iterator<Item = &'static str> {
+        Family::SUPPORTED.split(", ")
     }
 
     /// The file's metadata and tensors.

@@ -115,6 +115,16 @@ impl Sampler {
         self.random = Random::new(self.options.seed);
     }
 
+    /// Replaces [`SamplerOptions::logit_bias`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] if a bias is NaN; the sampler is then as it was.
+    pub fn set_logit_bias(&mut self, bias: Vec<(Token, f32)>) -> Result<()> {
+        let before = std::mem::replace(&mut self.options.logit_bias, bias);
+        self.options.check().inspect_err(|_| self.options.logit_bias = before)
+    }
+
     /// What this sampler was made with.
     pub fn options(&self) -> &SamplerOptions {
         &self.options

@@ -263,6 +263,11 @@ impl Tokenizer {
         self.special.id(role)
     }
 
+    /// The roles that [`Self::special`] knows.
+    pub fn roles() -> impl Iterator<Item = &'static str> {
+        special::ROLES.iter().map(|role| role.name)
+    }
+
     /// Whether the token ends generation.
     pub fn is_eog(&self, token: Token) -> bool {
         self.special.is_ending(token)

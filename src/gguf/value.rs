@@ -251,6 +251,13 @@ impl<'a> Array<'a> {
         Array { bytes: self.bytes.get(start..)?, len: skip.checked_add(1)?, ..*self }.iter_strs()?.nth(skip)
     }
 
+    /// Number or truth value `i`. `None` if there is no such element, or the elements are strings or arrays.
+    pub fn get_number(&self, i: usize) -> Option<Value<'static>> {
+        let size = self.elem.size()?;
+        let at = (i < self.len).then(|| i.checked_mul(size))??;
+        Value::fixed(self.elem, self.bytes.get(at..)?)
+    }
+
     /// The strings in order, as bytes; `None` unless the elements are strings.
     pub fn iter_strs(&self) -> Option<impl Iterator<Item = &'a [u8]> + use<'a>> {
         let mut cursor = Cursor::new(self.bytes, self.wide);

@@ -126,9 +126,10 @@ impl Session {
         self.sequences.values().map(|s| self.layout.bytes(s.pages.len() * PAGE)).sum()
     }
 
-    /// Forgets all sequences and frees their memory.
+    /// Forgets all sequences and outputs and frees their memory.
     pub fn reset(&mut self) {
         self.sequences.clear();
+        self.logits = Vec::new();
     }
 
     /// Forgets all but the first `keep` tokens of a sequence.
@@ -163,7 +164,22 @@ impl Session {
         outputs: Outputs,
         progress: impl FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<()> {
+        self.uncancel();
         self.run(&[(0, tokens, outputs)], progress)
+    }
+
+    /// The same as a part of a longer call: a cancellation that came since [`Session::uncancel`] counts.
+    pub(crate) fn decode_part(
+        &mut self,
+        tokens: &[Token],
+        progress: impl FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<()> {
+        self.run(&[(0, tokens, Outputs::Last)], progress)
+    }
+
+    /// A call begins: whatever was cancelled before is over.
+    pub(crate) fn uncancel(&self) {
+        self.cancelled.store(false, Ordering::Relaxed);
     }
 
     /// Feeds tokens to several sequences at once; afterwards [`Session::logits`] holds those asked for, in the order
@@ -173,6 +189,7 @@ impl Session {
     /// As for [`Session::decode`]; all sequences are then as they were before the call.
     pub fn decode_batch(&mut self, batch: &Batch) -> Result<()> {
         let runs: Vec<_> = batch.runs.iter().map(|(s, tokens, outputs)| (*s, &tokens[..], *outputs)).collect();
+        self.uncancel();
         self.run(&runs, |_, _| ControlFlow::Continue(()))
     }
 
@@ -191,7 +208,6 @@ impl Session {
         runs: &[(usize, &[Token], Outputs)],
         progress: impl FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<()> {
-        self.cancelled.store(false, Ordering::Relaxed);
         self.logits.clear();
         let before: Vec<_> = runs.iter().map(|(s, ..)| (*s, self.tokens(*s).len())).collect();
         self.check(runs)?;

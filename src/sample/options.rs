@@ -54,10 +54,12 @@ impl SamplerOptions {
         Self { temperature: 0.0, ..Self::default() }
     }
 
+    /// Whether all options are within their ranges.
+    ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] with the name of the first option that is outside its range.
-    pub(super) fn check(&self) -> Result<()> {
+    /// [`Error::InvalidArgument`] with the name of the first option that is not.
+    pub fn check(&self) -> Result<()> {
         let probability = |x: f32| (0.0..=1.0).contains(&x);
         check("temperature", self.temperature, |x| x.is_finite() && x >= 0.0, "a finite number, at least 0")?;
         check("top_p", self.top_p, probability, "a number from 0 to 1")?;

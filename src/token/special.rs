@@ -6,14 +6,14 @@ use crate::error::Result;
 
 /// A role, the keys that name its token (the last one counts), and the texts of tokens that have it in files where no
 /// key says so. These texts are llama.cpp's; the first that the vocabulary has counts.
-struct Role {
-    name: &'static str,
+pub(super) struct Role {
+    pub name: &'static str,
     keys: &'static [&'static str],
     texts: &'static [&'static str],
 }
 
 #[rustfmt::skip]
-const ROLES: [Role; 14] = [
+pub(super) const ROLES: [Role; 14] = [
     Role { name: "bos", keys: &["tokenizer.ggml.bos_token_id"], texts: &[] },
     Role { name: "eos", keys: &["tokenizer.ggml.eos_token_id"], texts: &[] },
     Role { name: "unk", keys: &["tokenizer.ggml.unknown_token_id"], texts: &[] },

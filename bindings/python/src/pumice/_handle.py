@@ -1,0 +1,76 @@
+"""What all objects with a C handle have in common."""
+
+from __future__ import annotations
+
+from ctypes import byref, c_void_p
+from typing import Any, Mapping, Optional, Union
+
+from ._ffi import call, load_library
+
+OptionValue = Union[int, float, str, "list[str]"]
+
+
+class Handle:
+    """Owns a C handle. Closes with its ``with`` block, with ``close()``, or when it is forgotten."""
+
+    _free: str
+    _kind: str
+
+    def __init__(self, handle: c_void_p) -> None:
+        self._pointer: Optional[int] = handle.value
+
+    @property
+    def _handle(self) -> c_void_p:
+        if self._pointer is None:
+            raise ValueError(f"this {self._kind} is closed")
+        return c_void_p(self._pointer)
+
+    @property
+    def closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._pointer is None
+
+    def close(self) -> None:
+        """Frees what the library holds; a second time does nothing."""
+        pointer, self._pointer = getattr(self, "_pointer", None), None
+        if pointer is not None:
+            getattr(load_library(), self._free)(pointer)
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        try:
+            self.close()
+        except Exception:  # the interpreter may be gone half already
+            pass
+
+
+class Options(Handle):
+    """The options of one scope, from those given: ``Options("session", {"n_ctx": 512})``. ``None`` is the default."""
+
+    _free = "pumice_options_free"
+    _kind = "options"
+
+    def __init__(self, scope: str, values: Mapping[str, Optional[OptionValue]]) -> None:
+        out = c_void_p()
+        call("pumice_options_new", byref(out))
+        super().__init__(out)
+        for name, value in values.items():
+            if value is not None:
+                self._set(f"{scope}.{name}".encode(), value)
+
+    def _set(self, key: bytes, value: OptionValue) -> None:
+        if isinstance(value, int):  # bool too
+            call("pumice_options_set_int", self._handle, key, value)
+        elif isinstance(value, float):
+            call("pumice_options_set_float", self._handle, key, value)
+        elif isinstance(value, str):
+            text = value.encode()
+            call("pumice_options_set_string", self._handle, key, text, len(text))
+        else:
+            for item in value:
+                self._set(key, item)

@@ -1,0 +1,110 @@
+"""What goes wrong: one exception for each status that programs act on."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Dict, Type, Union
+
+
+class Status(IntEnum):
+    """The statuses of the C library."""
+
+    OK = 0
+    INTERNAL = -1
+    NULL = -2
+    INVALID = -3
+    BAD_HANDLE = -4
+    BUSY = -5
+    POISONED = -6
+    NO_MEMORY = -7
+    IO = -8
+    FORMAT = -9
+    UNSUPPORTED = -10
+    MISMATCH = -11
+    BUFFER_TOO_SMALL = -12
+    CONTEXT_FULL = -13
+    CANCELLED = -14
+    UNKNOWN_KEY = -15
+    WRONG_TYPE = -16
+    UTF8 = -17
+    NOT_FOUND = -19
+
+
+class Error(Exception):
+    """A call of the library failed. ``status`` is its status, or a plain number that this package does not know."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status: Union[Status, int]
+        try:
+            self.status = Status(status)
+        except ValueError:
+            self.status = status
+
+
+class InvalidError(Error, ValueError):
+    """An argument or an option is outside its range."""
+
+
+class BusyError(Error):
+    """Another call is using the same session."""
+
+
+class FormatError(Error, ValueError):
+    """The file is broken or incomplete."""
+
+
+class UnsupportedError(Error):
+    """The file is sound, but this version or this computer cannot use it."""
+
+
+class ContextFullError(Error):
+    """The sequence would outgrow the session's context."""
+
+
+class CancelledError(Error):
+    """A callback or ``Session.cancel`` stopped the call."""
+
+
+class UnknownKeyError(Error, KeyError):
+    """There is no option of this name."""
+
+    __str__ = Exception.__str__  # KeyError's shows quotes
+
+
+class WrongTypeError(Error, TypeError):
+    """An option, or a metadata value, is of another type."""
+
+
+class NotFoundError(Error, LookupError):
+    """What was asked for by name or number does not exist."""
+
+
+class FileError(Error, OSError):
+    """The operating system refused to open, map or read a file."""
+
+    __str__ = Exception.__str__
+
+
+class OutOfMemoryError(Error, MemoryError):
+    """Memory could not be had."""
+
+
+_CLASSES: Dict[int, Type[Error]] = {
+    Status.INVALID: InvalidError,
+    Status.BUSY: BusyError,
+    Status.NO_MEMORY: OutOfMemoryError,
+    Status.IO: FileError,
+    Status.FORMAT: FormatError,
+    Status.UNSUPPORTED: UnsupportedError,
+    Status.CONTEXT_FULL: ContextFullError,
+    Status.CANCELLED: CancelledError,
+    Status.UNKNOWN_KEY: UnknownKeyError,
+    Status.WRONG_TYPE: WrongTypeError,
+    Status.NOT_FOUND: NotFoundError,
+}
+
+
+def error(status: int, message: str) -> Error:
+    """The exception for a status."""
+    return _CLASSES.get(status, Error)(status, message)

@@ -1,0 +1,240 @@
+//! The options: every key with its kind, its meaning and how to read and change it. Defaults are the core's.
+
+use pumice::pool::MAX_THREADS;
+use pumice::{Error, GenerateOptions, Kernels, ModelOptions, SamplerOptions, SessionOptions};
+
+use crate::abi::pumice_progress_fn;
+
+/// What a set of options says: one part for each scope.
+#[derive(Clone, Default)]
+pub struct Options {
+    pub model: ModelOptions,
+    pub session: SessionOptions,
+    pub sampler: SamplerOptions,
+    pub generate: GenerateOptions,
+    pub progress: Progress,
+}
+
+/// The progress callback and its user data.
+#[derive(Clone, Copy)]
+pub struct Progress {
+    pub function: pumice_progress_fn,
+    pub user_data: *mut std::ffi::c_void,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { function: None, user_data: std::ptr::null_mut() }
+    }
+}
+
+/// One option.
+pub struct Key {
+    pub name: &'static str,
+    pub kind: Kind,
+    /// For the header and `pumice_describe`: meaning, range, default.
+    pub doc: &'static str,
+}
+
+/// What kind of value an option has. Setters that refuse say what they expected.
+pub enum Kind {
+    Int { get: fn(&Options) -> i64, set: fn(&mut Options, i64) -> Result<(), String> },
+    Float { get: fn(&Options) -> f64, set: fn(&mut Options, f64) -> Result<(), String> },
+    Text { get: fn(&Options) -> String, set: fn(&mut Options, &str) -> Result<(), String>, unset: fn(&mut Options) },
+}
+
+impl Kind {
+    /// As in `pumice_options_set_...`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Int { .. } => "int",
+            Self::Float { .. } => "float",
+            Self::Text { .. } => "string",
+        }
+    }
+}
+
+/// The key with this name.
+pub fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// An integer option that is a number of things, 0 to `max`.
+macro_rules! size {
+    ($scope:ident . $field:ident, $max:expr) => {
+        Kind::Int {
+            get: |o| crate::call::int(o.$scope.$field),
+            set: |o, value| {
+                let size = usize::try_from(value).ok().filter(|size| *size <= $max);
+                o.$scope.$field = size.ok_or_else(|| format!("0 to {}", $max))?;
+                Ok(())
+            },
+        }
+    };
+}
+
+/// An integer option that is a truth value.
+macro_rules! truth {
+    ($scope:ident . $field:ident) => {
+        Kind::Int {
+            get: |o| o.$scope.$field.into(),
+            set: |o, value| {
+                o.$scope.$field = match value {
+                    0 => false,
+                    1 => true,
+                    _ => return Err("0 or 1".to_owned()),
+                };
+                Ok(())
+            },
+        }
+    };
+}
+
+/// A float option of the sampler, which knows the range itself.
+macro_rules! sampler_float {
+    ($field:ident) => {
+        Kind::Float {
+            // By way of its shortest decimal form: 0.8, not 0.800000011920929.
+            get: |o| o.sampler.$field.to_string().parse().unwrap_or(f64::from(o.sampler.$field)),
+            set: |o, value| {
+                let before = std::mem::replace(&mut o.sampler.$field, value as f32);
+                o.sampler.check().map_err(|error| {
+                    o.sampler.$field = before;
+                    expected(error)
+                })
+            },
+        }
+    };
+}
+
+fn expected(error: Error) -> String {
+    match error {
+        Error::InvalidArgument { expected, .. } => expected,
+        other => other.to_string(),
+    }
+}
+
+/// The most positions or tokens that an option takes.
+const MANY: usize = 1 << 28;
+
+/// All options.
+pub static KEYS: &[Key] = &[
+    Key {
+        name: "model.mmap",
+        kind: truth!(model.mmap),
+        doc: "1 maps the file: nothing is read before it is used, and processes share the memory; but if the file is \
+              truncated meanwhile, the process ends with SIGBUS. 0 reads it into memory.",
+    },
+    Key {
+        name: "session.n_ctx",
+        kind: size!(session.n_ctx, MANY),
+        doc: "Positions that a sequence may have; 0 for as many as the model was trained on. Memory is taken as it is \
+              needed.",
+    },
+    Key {
+        name: "session.threads",
+        kind: size!(session.threads, MAX_THREADS),
+        doc: "Threads, the caller's included; 0 for as many as the system lets this process use. Results do not \
+              depend on it.",
+    },
+    Key {
+        name: "session.chunk",
+        kind: size!(session.chunk, 1 << 16),
+        doc: "Tokens of a prompt that go through the model together; 0 to choose by the model's size. Results do not \
+              depend on it.",
+    },
+    Key {
+        name: "session.kernels",
+        kind: Kind::Text {
+            get: |o| o.session.kernels.map_or("auto", Kernels::name).to_owned(),
+            set: |o, name| {
+                let found = Kernels::available().find(|kernels| kernels.name() == name);
+                if found.is_none() && name != "auto" {
+                    let names: Vec<_> = Kernels::available().map(Kernels::name).collect();
+                    return Err(format!("auto or, on this computer, one of {}", names.join(", ")));
+                }
+                o.session.kernels = found;
+                Ok(())
+            },
+            unset: |o| o.session.kernels = None,
+        },
+        doc: "The instruction set to compute with, by the names that pumice_describe lists; \"auto\" for the fastest. \
+              Results do not depend on it.",
+    },
+    Key {
+        name: "sampler.temperature",
+        kind: sampler_float!(temperature),
+        doc: "Divides the logits before the draw, at least 0. 0 is greedy: always the most likely token.",
+    },
+    Key {
+        name: "sampler.top_k",
+        kind: size!(sampler.top_k, MANY),
+        doc: "Only this many most likely tokens stay; 0 is off.",
+    },
+    Key {
+        name: "sampler.top_p",
+        kind: sampler_float!(top_p),
+        doc: "Only the fewest most likely tokens whose probabilities add up to this stay, 0 to 1; 1 is off.",
+    },
+    Key {
+        name: "sampler.min_p",
+        kind: sampler_float!(min_p),
+        doc: "Only tokens at least this many times as likely as the most likely one stay, 0 to 1; 0 is off.",
+    },
+    Key {
+        name: "sampler.repeat_penalty",
+        kind: sampler_float!(repeat_penalty),
+        doc: "Divides the positive logits of recent tokens and multiplies the others, above 0; 1 is off.",
+    },
+    Key {
+        name: "sampler.frequency_penalty",
+        kind: sampler_float!(frequency_penalty),
+        doc: "Is subtracted from a token's logit once for each time it is among the recent ones; 0 is off.",
+    },
+    Key {
+        name: "sampler.presence_penalty",
+        kind: sampler_float!(presence_penalty),
+        doc: "Is subtracted once from the logit of each recent token; 0 is off.",
+    },
+    Key {
+        name: "sampler.penalty_last_n",
+        kind: size!(sampler.penalty_last_n, MANY),
+        doc: "How many of the last accepted tokens count as recent; 0 turns the penalties off.",
+    },
+    Key {
+        name: "sampler.seed",
+        kind: Kind::Int {
+            get: |o| o.sampler.seed.cast_signed(),
+            set: |o, value| {
+                o.sampler.seed = value.cast_unsigned();
+                Ok(())
+            },
+        },
+        doc: "Where the random numbers start, any value: the same seed gives the same tokens, on every computer.",
+    },
+    Key {
+        name: "generate.max_tokens",
+        kind: size!(generate.max_tokens, MANY),
+        doc: "Tokens to generate at most; 0 for as many as the context has room for.",
+    },
+    Key {
+        name: "generate.stop",
+        kind: Kind::Text {
+            get: |o| o.generate.stop.join("\n"),
+            set: |o, text| {
+                if text.is_empty() {
+                    return Err("a text that is not empty".to_owned());
+                }
+                o.generate.stop.push(text.to_owned());
+                Ok(())
+            },
+            unset: |o| o.generate.stop.clear(),
+        },
+        doc: "A text that ends the generation where it appears; it is not shown. Setting it again adds another one.",
+    },
+    Key {
+        name: "generate.special",
+        kind: truth!(generate.special),
+        doc: "1 shows control tokens as the text they are named by.",
+    },
+];

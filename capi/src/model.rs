@@ -1,0 +1,196 @@
+//! Models: opening them, sharing them, what they are.
+
+use std::collections::BTreeMap;
+use std::ffi::{c_char, c_void};
+use std::ops::Deref;
+use std::sync::OnceLock;
+
+use pumice::{Bytes, Model};
+
+use crate::abi::*;
+use crate::call::{Fail, fail, guard, guard_free, guard_new, guard_value, int};
+use crate::handle::Body;
+
+/// A model, and what it lends to C that the core does not have in this form.
+pub struct Shared {
+    pub model: Model,
+    /// The metadata keys with a NUL behind each, once somebody asks.
+    pub keys: OnceLock<Vec<Box<[u8]>>>,
+}
+
+impl Shared {
+    fn new(model: Model) -> Self {
+        Self { model, keys: OnceLock::new() }
+    }
+}
+
+impl Deref for Shared {
+    type Target = Model;
+
+    fn deref(&self) -> &Model {
+        &self.model
+    }
+}
+
+impl Body for Shared {
+    type Opaque = pumice_model;
+    const KIND: u32 = u32::from_ne_bytes(*b"pMod");
+    const NAME: &'static str = "model";
+}
+
+/// The caller's memory, until it is told that nobody needs it any more.
+struct Memory {
+    data: *const c_void,
+    size: usize,
+    drop: pumice_drop_fn,
+    user_data: *mut c_void,
+}
+
+// SAFETY: the memory is only read; the header says that `drop` may be called on any thread.
+unsafe impl Send for Memory {}
+// SAFETY: the same.
+unsafe impl Sync for Memory {}
+
+impl AsRef<[u8]> for Memory {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: the header's promise: `size` bytes, readable and unchanged until `drop` is called. The function below
+        // has checked that the pointer is not NULL and the size that of a slice.
+        unsafe { std::slice::from_raw_parts(self.data.cast(), self.size) }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if let Some(drop) = self.drop {
+            // SAFETY: the caller's own function and data, called once.
+            unsafe { drop(self.user_data) };
+        }
+    }
+}
+
+/// Opens a model: a GGUF file, or the first part of a split one. `path` is UTF-8 on all systems. Reads PUMICE_KEY_MODEL_*
+/// of `opts` (NULL: the defaults). The caller frees the model with pumice_model_free. PUMICE_ERR_IO if the file cannot be
+/// opened or read, PUMICE_ERR_FORMAT if it is not a sound model, PUMICE_ERR_UNSUPPORTED if it is of a kind that this
+/// version cannot run.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pumice_model_open(
+    path: *const c_char,
+    opts: *const pumice_options,
+    out: *mut *mut pumice_model,
+    err: *mut pumice_error,
+) -> pumice_status {
+    guard_new!(out, err, |call| {
+        let (path, options) = (call.name("path", path)?, call.options(opts)?);
+        Ok((Shared::new(Model::open(path, &options.model)?), None))
+    })
+}
+
+/// Opens a model whose `size` bytes are in memory. They are not copied: they must stay readable and unchanged until
+/// `drop` is called with `user_data`. That happens exactly once, also if this call fails: then before it returns, else
+/// when the model and everything that uses it have been freed, on the thread that frees the last. `drop` may be NULL,
+/// for memory that stays. As pumice_model_open otherwise.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pumice_model_open_memory(
+    data: *const c_void,
+    size: usize,
+    drop: pumice_drop_fn,
+    user_data: *mut c_void,
+    opts: *const pumice_options,
+    out: *mut *mut pumice_model,
+    err: *mut pumice_error,
+) -> pumice_status {
+    let memory = Memory { data, size, drop, user_data };
+    guard_new!(out, err, |call| {
+        let memory = memory; // all of it, so that the caller hears of its end in any case
+        call.slice("data", memory.data.cast::<u8>(), memory.size)?;
+        if memory.data.is_null() {
+            return Err(Fail::null("data"));
+        }
+        call.options(opts)?;
+        Ok((Shared::new(Model::from_bytes("memory", Bytes::from_owner(memory))?), None))
+    })
+}
+
+/// Makes another handle of the same model (the pointer is the same), which is freed on its own: the model lives until
+/// pumice_model_free was called once for each. Returns NULL if `model` is not a model.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pumice_model_ref(model: *mut pumice_model) -> *mut pumice_model {
+    guard_value!(std::ptr::null_mut(), |call| {
+        call.head::<Shared>(model)?.add_reference();
+        Ok(model)
+    })
+}
+
+/// Frees a handle of a model. Sessions and samplers keep the model alive by themselves: handles may be freed in any
+/// order. NULL is allowed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pumice_model_free(model: *mut pumice_model) {
+    guard_free!(Shared, model)
+}
+
+/// A number that describes the model: "n_ctx_train" (positions it was trained on), "n_embd", "n_layer", "n_head",
+/// "n_head_kv", "head_dim", "n_ff", "n_vocab", "memory.weights" (bytes of the file). PUMICE_ERR_NOT_FOUND for other
+/// names.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pumice_model_get_int(
+    model: *const pumice_model,
+    name: *const c_char,
+    out: *mut i64,
+    err: *mut pumice_error,
+) -> pumice_status {
+    guard!(err, |call| {
+        let (model, name, out) = (call.shared::<Shared>(model)?, call.name("name", name)?, call.out("out", out)?);
+        let p = model.params();
+        out.set(match name {
+            "n_ctx_train" => int(p.n_ctx_train),
+            "n_embd" => int(p.n_embd),
+            "n_layer" => int(p.n_layer),
+            "n_head" => int(p.n_head),
+            "n_head_kv" => int(p.n_head_kv),
+            "head_dim" => int(p.head_dim),
+            "n_ff" => int(p.n_ff),
+            "n_vocab" => int(p.n_vocab),
+            "memory.weights" => i64::try_from(model.gguf().file_bytes()).unwrap_or(i64::MAX),
+            _ => return Err(no_such(name)),
+        });
+        Ok(())
+    })
+}
+
+/// A text that describes the model: "arch" (the architecture: "llama"), "quant" (the tensor type that most of the file is
+/// made of: "Q4_K"). Stores a pointer to `len` bytes of UTF-8, not NUL-terminated, borrowed from the model: valid until
+/// it is freed. PUMICE_ERR_NOT_FOUND for other names.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pumice_model_get_string(
+    model: *const pumice_model,
+    name: *const c_char,
+    out: *mut *const c_char,
+    len: *mut usize,
+    err: *mut pumice_error,
+) -> pumice_status {
+    guard!(err, |call| {
+        let (model, name) = (call.shared::<Shared>(model)?, call.name("name", name)?);
+        let (out, len) = (call.out("out", out)?, call.out("len", len)?);
+        let text = match name {
+            "arch" => &model.params().arch,
+            "quant" => quant(model),
+            _ => return Err(no_such(name)),
+        };
+        out.set(text.as_ptr().cast());
+        len.set(text.len());
+        Ok(())
+    })
+}
+
+fn no_such(name: &str) -> Fail {
+    fail(PUMICE_ERR_NOT_FOUND, format!("models have no `{name}`"))
+}
+
+/// The type that most bytes of the tensors are of.
+fn quant(model: &Model) -> &'static str {
+    let mut bytes = BTreeMap::new();
+    for tensor in model.gguf().tensors() {
+        *bytes.entry(tensor.ty).or_insert(0) += model.gguf().tensor_data(tensor).len();
+    }
+    bytes.into_iter().max_by_key(|(_, bytes)| *bytes).map_or("", |(ty, _)| ty.name())
+}

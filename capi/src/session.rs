@@ -1,0 +1,227 @@
+//! Sessions: feeding tokens, reading logits.
+
+use std::ffi::c_char;
+use std::ops::{Deref, DerefMut};
+
+use pumice::{Batch, Session, Token};
+
+use crate::abi::*;
+use crate::call::{Fail, fail, from_zero, guard, guard_free, guard_new, guard_value, int};
+use crate::handle::Body;
+use crate::model::Shared;
+
+/// A session, and the process that its threads are in.
+pub struct Owned {
+    session: Session,
+    process: u32,
+}
+
+impl Deref for Owned {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.session
+    }
+}
+
+impl DerefMut for Owned {
+    fn deref_mut(&mut self) -> &mut Session {
+        &mut self.session
+    }
+}
+
+impl Body for Owned {
+    type Opaque = pumice_session;
+    const KIND: u32 = u32::from_ne_bytes(*b"pSes");
+    const NAME: &'static str = "session";
+
+    fn check(&self) -> Result<(), Fail> {
+        match self.must_leak() {
+            false => Ok(()),
+            true => {
+                Err(fail(PUMICE_ERR_POISONED, "this session's threads did not survive a fork: it can only be freed"))
+            }
+        }
+    }
+
+    /// After a fork its threads do not exist here, and must not be waited for.
+    fn must_leak(&self) -> bool {
+        self.process != std::process::id()
+    }
+}
+
+/// Makes a session without any sequence. Reads PUMICE_KEY_SESSION_* of `opts` (NULL: the defaults). The caller frees it
+/// with pumice_session_free; it keeps the model alive by itself. After a fork, the sessions of the parent process return
+/// PUMICE_ERR_POISONED in the child.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pumice_session_new(
+    model: *const pumice_model,
+    opts: *const pumice_options,
+    out: *mut *mut pumice_session,
+    err: *mut pumice_error,
+) -> pumice_status {
+    guard_new!(out, err, |call| {
+        let (model, options) = (call.shared::<Shared>(model)?, call.options(opts)?);
+        let session = Session::new(model, &options.session)?;
+        let canceller = session.canceller();
+        Ok((Owned { session, process: std::process::id() }, Some(canceller)))
+    })
+}
+
+/// Forgets all sequences and outputs, and frees their memory.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pumice_session_reset(session: *mut pumice_session, err: *mut pumice_error) -> pumice_status {
+    guard!(err, |call| {
+        call.exclusive::<Owned>(session)?.reset();
+        Ok(())
+    })
+}
+
+/// Makes the call that the session is in return PUMICE_ERR_CANCELLED soon; does nothing if it is in none. May be called
+/// from any thread and from a signal handler, as long as the session is not freed at the same time.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pumice_session_cancel(session: *mut pumice_session) {
+    guard_value!((), |call| {
+        call.head::<Owned>(session)?.cancel();
+        Ok(())
+    })
+}
+
+/// Frees a session. NULL is allowed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pumice_session_free(session: *mut pumice_session) {
+    guard_free!(Owned, session)
+}
+
+/// Feeds `count` tokens (1 or more) to sequence 0; afterwards output 0 belongs to the last of them. A call that fails
+/// or is cancelled leaves the sequence as it was, without outputs. PUMICE_ERR_INVALID for a token that the model does
+/// not have, PUMICE_ERR_CONTEXT_FULL, PUMICE_ERR_NO_MEMORY, PUMICE_ERR_CANCELLED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pumice_session_decode(
+    session: *mut pumice_session,
+    tokens: *const pumice_token,
+    count: usize,
+    err: *mut pumice_error,
+) -> pumice_status {
+    guard!(err, |call| {
+        let (session, tokens) = (call.exclusive::<Owned>(session)?, call.tokens("tokens", tokens, count)?);
+        Ok(session.decode(tokens)?)
+    })
+}
+
+/// Feeds all runs of a batch to their sequences at once; afterwards the outputs that they ask for can be read, in the
+/// order of the batch. A call that fails or is cancelled leaves all sequences as they were, without outputs. Statuses
+/// as for pumice_session_decode.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pumice_session_decode_batch(
+    session: *mut pumice_session,
+    batch: *const pumice_batch,
+    err: *mut pumice_error,
+) -> pumice_status {
+    guard!(err, |call| {
+        let (session, batch) = (call.exclusive::<Owned>(session)?, call.shared::<Batch>(batch)?);
+        Ok(session.decode_batch(batch)?)
+    })
+}
+
+/// How many outputs the last call that fed tokens has left.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pumice_session_output_count(
+    session: *mut pumice_session,
+    out: *mut usize,
+    err: *mut pumice_error,
+) -> pumice_status {
+    guard!(err, |call| {
+        let (session, out) = (call.exclusive::<Owned>(session)?, call.out("out", out)?);
+        out.set(session.outputs());
+        Ok(())
+    })
+}
+
+/// The logits of output number `index`: stores a pointer to `count` floats, one for each token of the vocabulary,
+/// borrowed from the session: valid until tokens are fed to it again, or it is reset or freed. PUMICE_ERR_NOT_FOUND if
+/// there is no such output.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pumice_session_logits(
+    session: *mut pumice_session,
+    index: usize,
+    out: *mut *const f32,
+    count: *mut usize,
+    err: *mut pumice_error,
+) -> pumice_status {
+    guard!(err, |call| {
+        let session = call.exclusive::<Owned>(session)?;
+        let (out, count) = (call.out("out", out)?, call.out("count", count)?);
+        let logits = session.output(index)?;
+        out.set(logits.as_ptr());
+        count.set(logits.len());
+        Ok(())
+    })
+}
+
+impl Owned {
+    /// The logits of an output that must be there.
+    pub fn output(&self, index: usize) -> Result<&[f32], Fail> {
+        self.logits(index).ok_or_else(|| {
+            let text = format!("there is no output number {index}: there are {}", self.outputs());
+            fail(PUMICE_ERR_NOT_FOUND, text)
+        })
+    }
+}
+
+/// The tokens that sequence `seq` has been fed; none for a sequence that does not exist. Stores their number in `count`,
+/// and the tokens in `out` if it has room for them (`cap` tokens); NULL and 0 just ask for the number.
+/// PUMICE_ERR_BUFFER_TOO_SMALL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pumice_session_seq_tokens(
+    session: *mut pumice_session,
+    seq: pumice_seq,
+    out: *mut pumice_token,
+    cap: usize,
+    count: *mut usize,
+    err: *mut pumice_error,
+) -> pumice_status {
+    guard!(err, |call| {
+        let (session, seq) = (call.exclusive::<Owned>(session)?, from_zero("seq", seq)?);
+        let tokens: Vec<pumice_token> = session.tokens(seq).iter().copied().map(Token::cast_signed).collect();
+        call.fill(&tokens, "out", out, cap, count)
+    })
+}
+
+/// Forgets all but the first `keep` tokens of sequence `seq`, if it has more. What the other tokens led to is as if
+/// they had never been fed; outputs stay.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pumice_session_seq_truncate(
+    session: *mut pumice_session,
+    seq: pumice_seq,
+    keep: usize,
+    err: *mut pumice_error,
+) -> pumice_status {
+    guard!(err, |call| {
+        let (session, seq) = (call.exclusive::<Owned>(session)?, from_zero("seq", seq)?);
+        session.truncate(seq, keep);
+        Ok(())
+    })
+}
+
+/// A number that describes the session: "n_ctx" (positions that a sequence may have), "threads", "memory.kv" (bytes that
+/// the keys and values of all sequences take now). PUMICE_ERR_NOT_FOUND for other names.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pumice_session_get_int(
+    session: *mut pumice_session,
+    name: *const c_char,
+    out: *mut i64,
+    err: *mut pumice_error,
+) -> pumice_status {
+    guard!(err, |call| {
+        let session = call.exclusive::<Owned>(session)?;
+        let (name, out) = (call.name("name", name)?, call.out("out", out)?);
+        out.set(int(match name {
+            "n_ctx" => session.n_ctx(),
+            "threads" => session.threads(),
+            "memory.kv" => session.kv_bytes(),
+            _ => return Err(fail(PUMICE_ERR_NOT_FOUND, format!("sessions have no `{name}`"))),
+        }));
+        Ok(())
+    })
+}
