@@ -166,13 +166,8 @@ unsafe fn one_token<S: Simd, U: Unpack>(
     panels: &[Panel<1>],
 ) -> [f32; 16] {
     let offset = if U::WIDE { S::WIDE_OFFSET } else { U::OFFSET };
-    let mut sink = Meet::<S, U> { s, acc: [s.splat(0.0)], panels, offset, format: PhantomData };
-    // Sixteen streams a row apart defeat the hardware's prefetcher, but their next tile is contiguous.
-    let step = 16 * size_of::<U>();
+    let mut sink = Meet::<S, U> { s, acc: [s.splat(0.0)], panels, offset, ahead, format: PhantomData };
     for block in 0..blocks {
-        for line in (0..step).step_by(64) {
-            s.prefetch(ahead.wrapping_add(block * step + line));
-        }
         // SAFETY: the caller's contract.
         unsafe { unpack::<S, U>(s, rows, block, &mut sink) };
     }
@@ -185,6 +180,7 @@ struct Meet<'a, S: Simd, U> {
     acc: [S::F; 1],
     panels: &'a [Panel<1>],
     offset: i32,
+    ahead: *const u8,
     format: PhantomData<U>,
 }
 
@@ -192,6 +188,12 @@ impl<S: Simd, U: Unpack> Sink<S> for Meet<'_, S, U> {
     #[inline(always)]
     fn take(&mut self, at: usize, columns: Columns<S>) {
         let (s, acc, panel) = (self.s, self.acc, &self.panels[at]);
+        // Sixteen streams a row apart defeat the hardware's prefetcher, but their next tile is contiguous. A few lines
+        // at a time: all of a super-block's at once would fill the queues that the loads here wait in.
+        let bytes = 16 * 32 * size_of::<U>() / U::LEN;
+        for line in (at * bytes / 64..(at + 1) * bytes / 64).map(|line| 64 * line) {
+            s.prefetch(self.ahead.wrapping_add(line));
+        }
         self.acc = match (U::WIDE, U::GROUP, U::HAS_MIN) {
             (true, ..) => step::<S, Wide, 1>(s, acc, columns, panel, self.offset),
             (_, 16, true) => step::<S, HalvesMin, 1>(s, acc, columns, panel, self.offset),
