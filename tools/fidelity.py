@@ -44,7 +44,8 @@ def run_f32(path: Path, tokens: list[int], threads: int) -> np.ndarray:
 def run_llama_cpp(path: Path, tokens: list[int], threads: int) -> np.ndarray:
     from llama_cpp import Llama
 
-    model = Llama(str(path), n_ctx=len(tokens), n_threads=threads, n_threads_batch=threads, logits_all=True, verbose=False)
+    threads = {"n_threads": threads, "n_threads_batch": threads}
+    model = Llama(str(path), n_ctx=len(tokens), logits_all=True, verbose=False, **threads)
     model.eval(tokens)
     return model.scores[: len(tokens)].copy()
 
@@ -95,7 +96,8 @@ def main() -> int:
     print(f"{'':<10} {'KL':>9} {'argmax':>8} {'perplexity':>11} {'off f32':>8}")
     print(f"{'f32':<10} {0:9.6f} {1:8.2%} {exact:11.4f} {0:8.3%}")
     for name, r in results.items():
-        print(f"{name:<10} {r['kl']:9.6f} {r['argmax']:8.2%} {r['perplexity']:11.4f} {r['perplexity'] / exact - 1:+8.3%}")
+        off = r["perplexity"] / exact - 1
+        print(f"{name:<10} {r['kl']:9.6f} {r['argmax']:8.2%} {r['perplexity']:11.4f} {off:+8.3%}")
 
     ours = results["pumice"]
     bound = 0.0042 if args.no_llama_cpp else 1.05 * results["llama.cpp"]["kl"]
