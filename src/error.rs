@@ -4,8 +4,10 @@
 use std::path::PathBuf;
 
 mod gguf;
+mod shown;
 
 pub use gguf::{GgufDefect, GgufPlace};
+use shown::shown;
 
 /// What every fallible call of this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -33,7 +35,7 @@ pub enum Error {
         defect: GgufDefect,
     },
     /// A metadata key that the model or its tokenizer needs is not there.
-    #[error("{file}: the metadata key `{key}` is missing")]
+    #[error("{file}: the metadata key `{key}` is missing", key = shown(key))]
     MissingKey {
         /// The file.
         file: String,
@@ -41,7 +43,7 @@ pub enum Error {
         key: String,
     },
     /// A metadata key is there with a type or a value that makes no sense.
-    #[error("{file}: the metadata key `{key}` is {found}, expected {expected}")]
+    #[error("{file}: the metadata key `{key}` is {found}, expected {expected}", key = shown(key))]
     BadKey {
         /// The file.
         file: String,
@@ -53,7 +55,7 @@ pub enum Error {
         expected: String,
     },
     /// A tensor that the architecture needs is not there.
-    #[error("{file}: the tensor `{name}` is missing")]
+    #[error("{file}: the tensor `{name}` is missing", name = shown(name))]
     MissingTensor {
         /// The file.
         file: String,
@@ -61,7 +63,7 @@ pub enum Error {
         name: String,
     },
     /// A tensor is there with a shape or a type that does not fit the model.
-    #[error("{file}: the tensor `{name}` is {found}, expected {expected}")]
+    #[error("{file}: the tensor `{name}` is {found}, expected {expected}", name = shown(name))]
     BadTensor {
         /// The file.
         file: String,
@@ -73,7 +75,7 @@ pub enum Error {
         expected: String,
     },
     /// The file is sound, but asks for something this version does not have.
-    #[error("{file}: {what} `{found}` is not supported; supported: {supported}")]
+    #[error("{file}: {what} `{found}` is not supported; supported: {supported}", found = shown(found))]
     Unsupported {
         /// The file.
         file: String,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::shown;
+
 /// A defect in the container itself. `at` is the byte offset, from the start of the file, of the field that shows it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -113,7 +115,7 @@ pub enum GgufDefect {
         index: u64,
     },
     /// A metadata key is there twice.
-    #[error("at byte {at}: the metadata key `{key}` is there a second time")]
+    #[error("at byte {at}: the metadata key `{key}` is there a second time", key = shown(key))]
     DuplicateKey {
         /// Where the second one starts.
         at: u64,
@@ -137,7 +139,7 @@ pub enum GgufDefect {
         alignment: u32,
     },
     /// A tensor's name has 64 bytes or more.
-    #[error("at byte {at}: the tensor name `{name}` has {len} bytes, expected fewer than 64")]
+    #[error("at byte {at}: the tensor name `{name}` has {len} bytes, expected fewer than 64", name = shown(name))]
     TensorNameTooLong {
         /// Where the name starts.
         at: u64,
@@ -147,7 +149,7 @@ pub enum GgufDefect {
         len: u64,
     },
     /// A tensor is there twice, in one file or in two parts of a split one.
-    #[error("at byte {at}: the tensor `{name}` is there a second time")]
+    #[error("at byte {at}: the tensor `{name}` is there a second time", name = shown(name))]
     DuplicateTensor {
         /// Where the second one's entry starts.
         at: u64,
@@ -155,7 +157,7 @@ pub enum GgufDefect {
         name: String,
     },
     /// A tensor has more than four dimensions.
-    #[error("at byte {at}: the tensor `{name}` has {n_dims} dimensions, expected at most 4")]
+    #[error("at byte {at}: the tensor `{name}` has {n_dims} dimensions, expected at most 4", name = shown(name))]
     TooManyDims {
         /// Where the number of dimensions is.
         at: u64,
@@ -165,7 +167,10 @@ pub enum GgufDefect {
         n_dims: u32,
     },
     /// A tensor's type id once meant a format that GGUF has removed.
-    #[error("at byte {at}: the tensor `{name}` has type {id}, which was removed from GGUF; the file must be made anew")]
+    #[error(
+        "at byte {at}: the tensor `{name}` has type {id}, which was removed from GGUF; the file must be made anew",
+        name = shown(name)
+    )]
     RemovedTensorType {
         /// Where the type id is.
         at: u64,
@@ -175,7 +180,7 @@ pub enum GgufDefect {
         id: u32,
     },
     /// A tensor's type id is not one of mainline GGUF's.
-    #[error("at byte {at}: the tensor `{name}` has the unknown type {id}")]
+    #[error("at byte {at}: the tensor `{name}` has the unknown type {id}", name = shown(name))]
     UnknownTensorType {
         /// Where the type id is.
         at: u64,
@@ -185,7 +190,7 @@ pub enum GgufDefect {
         id: u32,
     },
     /// A tensor's elements or bytes are more than a machine word counts.
-    #[error("at byte {at}: the tensor `{name}` with dimensions {dims:?} is too large to address")]
+    #[error("at byte {at}: the tensor `{name}` with dimensions {dims:?} is too large to address", name = shown(name))]
     ShapeOverflow {
         /// Where the tensor's entry starts.
         at: u64,
@@ -196,7 +201,8 @@ pub enum GgufDefect {
     },
     /// A row of a tensor is not a whole number of its type's blocks.
     #[error(
-        "at byte {at}: the tensor `{name}` has rows of {row_len} elements, not a multiple of {ty}'s block of {block}"
+        "at byte {at}: the tensor `{name}` has rows of {row_len} elements, not a multiple of {ty}'s block of {block}",
+        name = shown(name)
     )]
     PartialBlock {
         /// Where the tensor's entry starts.
@@ -211,7 +217,10 @@ pub enum GgufDefect {
         block: u64,
     },
     /// A tensor's offset is not a multiple of the file's alignment.
-    #[error("at byte {at}: the tensor `{name}` has offset {offset}, not a multiple of the alignment {alignment}")]
+    #[error(
+        "at byte {at}: the tensor `{name}` has offset {offset}, not a multiple of the alignment {alignment}",
+        name = shown(name)
+    )]
     UnalignedTensor {
         /// Where the tensor's entry starts.
         at: u64,
@@ -224,7 +233,8 @@ pub enum GgufDefect {
     },
     /// A tensor does not end within the file.
     #[error(
-        "at byte {at}: the tensor `{name}` has {bytes} bytes at offset {offset} of a data section of {section} bytes"
+        "at byte {at}: the tensor `{name}` has {bytes} bytes at offset {offset} of a data section of {section} bytes",
+        name = shown(name)
     )]
     TensorPastEnd {
         /// Where the tensor's entry starts.
@@ -239,7 +249,10 @@ pub enum GgufDefect {
         section: u64,
     },
     /// Two tensors share bytes.
-    #[error("at byte {at}: the tensor `{name}` overlaps the tensor `{other}`")]
+    #[error(
+        "at byte {at}: the tensor `{name}` overlaps the tensor `{other}`",
+        name = shown(name), other = shown(other)
+    )]
     OverlappingTensors {
         /// Where the entry of `name` starts.
         at: u64,
@@ -331,9 +344,9 @@ impl fmt::Display for GgufPlace {
         match self {
             Self::Header => write!(f, "the header"),
             Self::Key { index } => write!(f, "the name of metadata key number {index}"),
-            Self::Value { key } => write!(f, "the value of `{key}`"),
+            Self::Value { key } => write!(f, "the value of `{}`", shown(key)),
             Self::TensorName { index } => write!(f, "the name of tensor number {index}"),
-            Self::Tensor { name } => write!(f, "the entry of the tensor `{name}`"),
+            Self::Tensor { name } => write!(f, "the entry of the tensor `{}`", shown(name)),
         }
     }
 }

@@ -1,0 +1,84 @@
+//! A trained model gives the same logits, bit for bit, whatever threads, kernels and cuts compute them.
+//!
+//! The model is the one inside the program; PUMICE_TEST_MODEL names another GGUF file to take instead.
+
+use std::ops::ControlFlow;
+
+use pumice::token::EncodeOptions;
+use pumice::{Batch, Kernels, Model, ModelOptions, Outputs, Session, SessionOptions, Token};
+
+/// Longer than a page of the KV cache, and not a multiple of any tile.
+const LEN: usize = 139;
+
+fn model() -> Model {
+    let embedded = concat!(env!("CARGO_MANIFEST_DIR"), "/cli/model/austen.gguf");
+    let path = std::env::var_os("PUMICE_TEST_MODEL").unwrap_or(embedded.into());
+    Model::open(&path, &ModelOptions::default()).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn tokens(model: &Model) -> Vec<Token> {
+    let text = include_str!("../tools/data/persuasion_8.txt");
+    model.tokenizer().unwrap().encode(text, EncodeOptions::default()).unwrap()
+}
+
+fn bits(logits: &[f32]) -> Vec<u32> {
+    assert!(logits.iter().all(|x| x.is_finite()));
+    logits.iter().map(|x| x.to_bits()).collect()
+}
+
+/// The logits of every token, each row as bits.
+fn all_logits(model: &Model, options: &SessionOptions, tokens: &[Token]) -> Vec<Vec<u32>> {
+    let mut session = Session::new(model, options).unwrap();
+    session.decode_with(tokens, Outputs::All, |_, _| ControlFlow::Continue(())).unwrap();
+    (0..session.outputs()).map(|i| bits(session.logits(i).unwrap())).collect()
+}
+
+#[test]
+fn logits_are_the_same_everywhere() {
+    let model = model();
+    let text = tokens(&model);
+    let tokens = &text[..LEN];
+    let options = SessionOptions { threads: 1, chunk: LEN, ..SessionOptions::default() };
+    let expected = all_logits(&model, &options, tokens);
+    assert!(expected.len() == LEN && expected.windows(2).all(|pair| pair[0] != pair[1]));
+
+    for kernels in Kernels::available() {
+        let got = all_logits(&model, &SessionOptions { kernels: Some(kernels), ..options.clone() }, tokens);
+        assert!(got == expected, "with the kernels {}", kernels.name());
+    }
+    for (threads, chunk) in [(2, LEN), (2, 7), (1, 7), (3, 64)] {
+        let got = all_logits(&model, &SessionOptions { threads, chunk, ..options.clone() }, tokens);
+        assert!(got == expected, "{threads} threads, chunks of {chunk}");
+    }
+
+    let mut one_by_one = Session::new(&model, &SessionOptions { threads: 2, ..options.clone() }).unwrap();
+    for (i, token) in tokens.iter().enumerate() {
+        one_by_one.decode(&[*token]).unwrap();
+        assert!(bits(one_by_one.logits(0).unwrap()) == expected[i], "token {i} on its own");
+    }
+}
+
+#[test]
+fn company_does_not_change_a_sequence() {
+    let model = model();
+    let text = tokens(&model);
+    let tokens = &text[..LEN];
+    let expected = all_logits(&model, &SessionOptions { threads: 1, ..SessionOptions::default() }, tokens);
+    for chunk in [16, 512] {
+        let mut session = Session::new(&model, &SessionOptions { threads: 2, chunk, ..Default::default() }).unwrap();
+        let mut got = Vec::new();
+        // Runs of many lengths beside those of two other sequences; at last, one token of each.
+        let mut at = 0;
+        for len in [1, 40, 2, 3, 57, 5, 8, 13].into_iter().chain([1; 10]) {
+            let mut batch = Batch::new();
+            batch.add(1, &text[LEN + at..][..2 * len], Outputs::Last);
+            batch.add(0, &tokens[at..at + len], Outputs::All);
+            batch.add(9, &text[2 * LEN + at..][..1], Outputs::None);
+            session.decode_batch(&batch).unwrap();
+            got.extend((1..=len).map(|i| bits(session.logits(i).unwrap())));
+            at += len;
+        }
+        assert_eq!((at, session.outputs()), (LEN, 2));
+        assert!(got == expected, "in chunks of {chunk}");
+    }
+}
