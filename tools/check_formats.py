@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks pumice's forward pass, for every weight format, against numpy (tools/numpy_reference.py).
 
-    PYTHONPATH=bindings/python python tools/check_formats.py [--only Q4_K] [--keep FOLDER]
+    PYTHONPATH=bindings/python/src python tools/check_formats.py [--only Q4_K] [--keep FOLDER]
 
 For each format it writes a small Llama and a small GPT-2 whose matrices are random blocks of that format, and a Llama
 with what the first lacks (fused and biased query/key/value matrix, heads wider than n_embd / n_head, part of each head

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How faithful pumice is to the weights in a file: its logits against an f32 run of the same weights, dequantized.
 
-    PYTHONPATH=bindings/python python tools/fidelity.py MODEL.gguf [--text FILE] [--tokens 1000] [--no-llama-cpp]
+    PYTHONPATH=bindings/python/src python tools/fidelity.py MODEL.gguf [--text FILE] [--tokens 1000] [--no-llama-cpp]
 
 Feeds the text (a chapter of Jane Austen's Persuasion, tools/data/persuasion_8.txt) teacher-forced: every
 position's logits, given the true text so far, with up to --tokens tokens of context, BOS in front for all if the

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Whether pumice's greedy text is f32's too, and where it is not, by how little.
 
-    PYTHONPATH=bindings/python python tools/greedy.py MODEL.gguf [--prompt TEXT] [-n 32] [--margin 0.15]
+    PYTHONPATH=bindings/python/src python tools/greedy.py MODEL.gguf [--prompt TEXT] [-n 32] [--margin 0.15]
 
 Lets pumice continue the prompt, always with the most likely token, and gives the f32 run (of the same weights,
 dequantized) the same text: at each token whose f32 logit is not the greatest, it may be --margin below the greatest at

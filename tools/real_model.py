@@ -93,7 +93,7 @@ def main() -> int:
     env = os.environ | {
         "PUMICE_TEST_MODEL": str(model),
         "PUMICE_LIBRARY": str(target / "release" / "libpumice_capi.so"),
-        "PYTHONPATH": str(ROOT / "bindings" / "python"),
+        "PYTHONPATH": str(ROOT / "bindings" / "python" / "src"),
     }
     cargo = ["cargo", "--quiet"]
     build = ["build", "--release", "--locked", "-p", "pumice-cli", "-p", "pumice-capi"]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Damages a good model in some hundred ways and opens every one: the answer is always a model or a named error.
 
-    PYTHONPATH=bindings/python python tests/real/hostile_files.py MODEL.gguf --cli target/release/pumice [--count 150]
+    PYTHONPATH=bindings/python/src python tests/real/hostile_files.py MODEL.gguf --cli target/release/pumice [--count 150]
 
 The damage: cut off in the header and in the data; counts, lengths, dimensions, types and offsets set to extremes;
 entries of keys and tensors, and offsets, swapped; keys renamed; random bits flipped (--count times, from --seed).
