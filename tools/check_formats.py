@@ -183,7 +183,9 @@ def rms(x: np.ndarray) -> float:
 
 def check(path: Path, kind: str) -> bool:
     tokens = np.random.default_rng(3).integers(0, VOCAB, TOKENS).tolist()
-    ours = np.asarray(pumice.Session(pumice.Model(path)).decode_all(tokens), np.float64)
+    with pumice.Model(path) as model, model.session() as session:
+        session.decode_all(tokens)
+        ours = np.array([session.logits(i) for i in range(len(tokens))], np.float64)
     reference = Reference(path)
     exact = reference.logits(tokens)
     simulated = reference.set(activations="int8", cache="f16").logits(tokens)

@@ -51,7 +51,9 @@ def run_llama_cpp(path: Path, tokens: list[int], threads: int) -> np.ndarray:
 
 
 def run_pumice(model: pumice.Model, tokens: list[int], threads: int) -> np.ndarray:
-    return np.asarray(pumice.Session(model, threads=threads).decode_all(tokens), np.float32)
+    with model.session(threads=threads) as session:
+        session.decode_all(tokens)
+        return np.array([session.logits(i) for i in range(len(tokens))], np.float32)
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:

@@ -168,7 +168,7 @@ def answer() -> None:
                     token = most_likely(session.logits())
             result = "refused" if token is None else "ok"
         except pumice.Error as error:
-            name = error.status_name
+            name = getattr(error.status, "name", str(error.status))
             result = "refused" if name in REFUSALS and str(error) else f"{name}: {error}"
         print(json.dumps(result), flush=True)
 
