@@ -861,8 +861,8 @@ PUMICE_API pumice_status PUMICE_CALL pumice_session_generate(pumice_session *ses
     const pumice_token *prompt, size_t count, const pumice_options *opts, pumice_text_fn fn, void *user_data,
     int32_t *finish, pumice_error *err);
 
-#endif  /* PUMICE_H */
-
 #ifdef __cplusplus
 } /* extern "C" */
 #endif
+
+#endif /* PUMICE_H */

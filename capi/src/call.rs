@@ -103,14 +103,17 @@ pub unsafe fn run(err: *mut pumice_error, body: impl FnOnce(&Call) -> Result<(),
     }
     let result = protect(body);
     let status = result.as_ref().err().map_or(PUMICE_OK, |fail| fail.status);
-    if let Err(fail) = result {
-        // Its text is written, and its memory freed, under guard too.
-        let written = catch_unwind(AssertUnwindSafe(move || {
-            // SAFETY: the contract.
-            unsafe { error::set(err, &fail) }
-        }));
-        std::mem::forget(written);
-    }
+    // Once more, since callbacks may have used the same error. Texts are written and freed under guard too.
+    let told = catch_unwind(AssertUnwindSafe(move || {
+        // SAFETY: the contract. If a callback freed the error or another thread uses it, nobody is there to be told.
+        let _nobody = unsafe {
+            match result {
+                Ok(()) => error::reset(err),
+                Err(fail) => error::set(err, &fail),
+            }
+        };
+    }));
+    std::mem::forget(told);
     status
 }
 
@@ -186,6 +189,11 @@ fn message(payload: Box<dyn Any + Send>) -> Cow<'static, str> {
 /// Panics must not write to the host's stderr. The hook belongs to this library's own copy of the standard library.
 fn silence() {
     static ONCE: Once = Once::new();
+    // Unit tests share this copy with their harness, whose messages should be seen.
+    #[cfg(test)]
+    if std::env::var_os("PUMICE_TEST_SILENCE").is_none() {
+        return;
+    }
     ONCE.call_once(|| std::panic::set_hook(Box::new(|_| ())));
 }
 
@@ -365,4 +373,76 @@ pub fn from_zero(name: &'static str, value: i32) -> Result<usize, Fail> {
 /// A count or size for C.
 pub fn int(value: usize) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use pumice::Batch;
+
+    use super::*;
+    use crate::batch::{pumice_batch_clear, pumice_batch_free, pumice_batch_new};
+    use crate::error::{pumice_error_free, pumice_error_message, pumice_error_new, pumice_error_status};
+
+    fn changes_and_panics(batch: *mut pumice_batch, other: *const pumice_batch, err: *mut pumice_error) -> i32 {
+        guard!(err, |call| {
+            let (_changed, _read) = (call.exclusive::<Batch>(batch)?, call.shared::<Batch>(other)?);
+            panic!("on {}", "purpose")
+        })
+    }
+
+    fn makes_nothing(out: *mut *mut pumice_batch, err: *mut pumice_error) -> i32 {
+        fn nothing() -> Result<(Batch, Option<Canceller>), Fail> {
+            panic!("static text")
+        }
+        guard_new!(out, err, |_call| nothing())
+    }
+
+    fn returns_seven() -> i32 {
+        guard_value!(7, |_call| std::panic::panic_any(5))
+    }
+
+    /// A call that panics while it may change a batch, and the calls after it.
+    #[test]
+    fn a_panic_becomes_a_status_and_poisons_what_it_was_changing() {
+        // SAFETY: as a C program would.
+        unsafe {
+            let err = pumice_error_new();
+            let (mut batch, mut other) = (std::ptr::null_mut(), std::ptr::null_mut());
+            assert_eq!(pumice_batch_new(&mut batch, err), PUMICE_OK);
+            assert_eq!(pumice_batch_new(&mut other, err), PUMICE_OK);
+            let status = changes_and_panics(batch, other, err);
+            assert_eq!((status, pumice_error_status(err)), (PUMICE_ERR_INTERNAL, PUMICE_ERR_INTERNAL));
+            let text = CStr::from_ptr(pumice_error_message(err)).to_str().unwrap();
+            assert_eq!(text, "internal error: on purpose");
+            assert_eq!(pumice_batch_clear(batch, err), PUMICE_ERR_POISONED);
+            assert_eq!(pumice_batch_clear(other, err), PUMICE_OK);
+            pumice_batch_free(batch);
+            assert_eq!(pumice_batch_clear(batch, err), PUMICE_ERR_BAD_HANDLE);
+            assert_eq!(returns_seven(), 7);
+            let made = makes_nothing(&mut batch, err);
+            assert_eq!((made, batch.is_null()), (PUMICE_ERR_INTERNAL, true));
+            pumice_batch_free(other);
+            pumice_error_free(err);
+        }
+    }
+
+    #[test]
+    fn a_panic_writes_nothing() {
+        let test = "call::tests::a_panic_becomes_a_status_and_poisons_what_it_was_changing";
+        let run = |silent: bool| {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command.args(["--exact", test, "--nocapture"]).env_remove("PUMICE_TEST_SILENCE");
+            if silent {
+                command.env("PUMICE_TEST_SILENCE", "1");
+            }
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
+            String::from_utf8(output.stderr).unwrap()
+        };
+        assert!(run(false).contains("on purpose"), "the test sees what is written");
+        assert_eq!(run(true), "");
+    }
 }

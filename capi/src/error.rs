@@ -81,14 +81,14 @@ pub unsafe fn reset(err: *mut pumice_error) -> Result<(), Fail> {
 ///
 /// # Safety
 /// As for [`head`].
-pub unsafe fn set(err: *mut pumice_error, fail: &Fail) {
+pub unsafe fn set(err: *mut pumice_error, fail: &Fail) -> Result<(), Fail> {
     let write = |report: &mut Report| {
         (report.status, report.len) = (fail.status, 0);
         let _cut_off = write!(report, "{fail}");
         report.text[report.len] = 0;
     };
-    // SAFETY: the contract. If a callback freed the error or another thread uses it, nobody is there to be told.
-    let _nobody = unsafe { change(err, write) };
+    // SAFETY: the contract.
+    unsafe { change(err, write) }
 }
 
 /// Makes an error for the last parameter of other functions: each call that is given one resets it, and a call that

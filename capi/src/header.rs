@@ -55,7 +55,7 @@ const MACROS: &str = "\
 #endif";
 
 const OPEN: &str = "#ifdef __cplusplus\nextern \"C\" {\n#endif";
-const CLOSE: &str = "#ifdef __cplusplus\n} /* extern \"C\" */\n#endif";
+const CLOSE: &str = "#ifdef __cplusplus\n} /* extern \"C\" */\n#endif\n\n#endif /* PUMICE_H */";
 
 /// The options, for which there is no item that cbindgen could see.
 fn key_macros() -> String {
@@ -95,9 +95,8 @@ fn config() -> Config {
     );
     let mut config = Config {
         language: Language::C,
-        header: Some(INTRODUCTION.to_owned()),
+        header: Some(format!("{INTRODUCTION}\n\n#ifndef PUMICE_H\n#define PUMICE_H")),
         trailer: Some(CLOSE.to_owned()),
-        include_guard: Some("PUMICE_H".to_owned()),
         no_includes: true,
         sys_includes: vec!["stddef.h".to_owned(), "stdint.h".to_owned()],
         after_includes: Some(format!("\n{MACROS}\n\n{numbers}\n{}\n\n{OPEN}", key_macros())),

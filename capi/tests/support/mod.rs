@@ -1,0 +1,70 @@
+//! The built libraries, and running other programs against them.
+#![allow(dead_code)] // each test file uses some of it
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+/// The top of the repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// The model that all tests use.
+pub fn model() -> PathBuf {
+    root().join("cli/model/austen.gguf")
+}
+
+/// The directory with this profile's libraries. `cargo test` makes no shared library for tests to load, so it is built
+/// here; what has been compiled already is not compiled again.
+pub fn library_dir() -> &'static Path {
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
+    DIR.get_or_init(|| {
+        let exe = std::env::current_exe().unwrap();
+        let dir = exe.parent().and_then(Path::parent).unwrap().to_owned(); // target/<profile>/deps/<test>
+        let profile = match dir.file_name().and_then(|name| name.to_str()) {
+            Some("debug") => "dev",
+            Some(profile) => profile,
+            None => panic!("{} is not in a profile's directory", exe.display()),
+        };
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--package", "pumice-capi", "--profile", profile, "--target-dir"]);
+        run(cargo.arg(dir.parent().unwrap()).current_dir(root()));
+        dir
+    })
+}
+
+/// The shared library.
+pub fn library() -> PathBuf {
+    library_dir().join("libpumice_capi.so")
+}
+
+/// A directory of its own for a test, empty.
+pub fn scratch(name: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _not_there = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+/// Compiles C sources against the shared library, whose own name is put beside the program for the loader.
+pub fn compile(source: &Path, dir: &Path) -> PathBuf {
+    let program = dir.join(source.file_stem().unwrap());
+    let soname = dir.join("libpumice.so.0");
+    if !soname.exists() {
+        std::os::unix::fs::symlink(library(), &soname).unwrap();
+    }
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-std=c99", "-D_GNU_SOURCE", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-pedantic-errors", "-I"]);
+    gcc.arg(root().join("include")).arg(source).arg("-o").arg(&program).arg(&soname);
+    run(gcc.arg(format!("-Wl,-rpath,{}", dir.display())).args(["-lm", "-lpthread"]));
+    program
+}
+
+/// Runs a program that must succeed.
+pub fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?}: {}\n{out}\n{err}", output.status);
+    output
+}
