@@ -1,7 +1,7 @@
 //! The C ABI of pumice: `include/pumice.h`, which is generated from the modules here, comments included. So the
 //! documentation of exported items is written for C programmers; what only matters on this side is in `//` comments.
 //!
-//! Every exported function is one `guard!`, and every pointer that comes from C goes through [`call::Call`].
+//! Every exported function is one `guard!`, and every pointer that comes from C goes through `call::Call`.
 #![allow(unsafe_code)] // pointers from C
 #![allow(non_camel_case_types)] // the names are C's
 
