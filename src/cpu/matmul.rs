@@ -9,6 +9,7 @@ use super::table::Kernels;
 use super::{float, quantized};
 use crate::pool::Team;
 use crate::quant::GgmlType;
+use crate::{Error, Result};
 
 /// A weight matrix as it lies in the file.
 #[derive(Clone, Copy)]
@@ -29,6 +30,17 @@ pub struct Workspace {
     panels: Panels,
     /// One for every thread.
     tiles: Vec<Mutex<Tile>>,
+}
+
+impl Workspace {
+    /// Takes the memory for products of up to `tokens` tokens of up to `cols` columns, but for the small tiles.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`].
+    pub fn reserve(&mut self, tokens: usize, cols: usize) -> Result<()> {
+        let what = "quantized activations";
+        self.panels.reserve(tokens, cols).map_err(|bytes| Error::NoMemory { bytes, what })
+    }
 }
 
 /// One matrix, as a kernel and its operands.

@@ -99,6 +99,13 @@ impl Panels {
         self.one.resize(if rest == 1 { blocks } else { 0 }, Panel::ZERO);
     }
 
+    /// Takes the memory for that, or says how many bytes could not be had.
+    pub(super) fn reserve(&mut self, tokens: usize, cols: usize) -> Result<(), usize> {
+        let panels = tokens.div_ceil(8).saturating_mul(cols / BLOCK);
+        let more = panels.saturating_sub(self.eights.len());
+        self.eights.try_reserve_exact(more).map_err(|_| panels.saturating_mul(size_of::<Panel<8>>()))
+    }
+
     /// The integers, scale and sum of block `b` of token `t`: the view of the scalar code.
     pub(super) fn block(&self, t: usize, b: usize) -> (&[[i8; 4]; 8], f32, [i32; 2]) {
         let blocks = self.cols / BLOCK;

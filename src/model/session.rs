@@ -293,6 +293,7 @@ impl Session {
             sequence.reserve(layout, sequence.tokens.len() + tokens.len())?;
         }
         let inner = &*model.0;
+        buffers.reserve(&inner.params, part.iter().map(|(_, tokens)| tokens.len()).sum())?;
         // In the order of the batch.
         let mut by_number: BTreeMap<usize, &mut Sequence> = sequences.iter_mut().map(|(n, s)| (*n, s)).collect();
         let runs = (part.iter())

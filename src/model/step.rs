@@ -59,10 +59,30 @@ pub(super) struct Buffers {
 }
 
 impl Buffers {
+    /// Elements of a token in `wide` and in `middle`.
+    fn widths(p: &Params) -> (usize, usize) {
+        ((p.n_q() + 2 * p.n_kv()).max(2 * p.n_ff), p.n_q().max(p.n_ff))
+    }
+
     /// Bytes that each token of a step takes, about: the buffers above and the quantized activations.
     pub fn bytes_per_token(p: &Params) -> usize {
-        let (wide, middle) = ((p.n_q() + 2 * p.n_kv()).max(2 * p.n_ff), p.n_q().max(p.n_ff));
-        4 * (2 * p.n_embd + wide + middle) + 2 * middle
+        let (wide, middle) = Self::widths(p);
+        4 * (2 * p.n_embd + wide + middle) + 2 * middle.max(p.n_embd)
+    }
+
+    /// Takes the memory that a step of so many tokens needs, so that a file whose sizes are absurd, or a system that
+    /// has no more, ends in an error.
+    pub fn reserve(&mut self, p: &Params, tokens: usize) -> Result<()> {
+        let (wide, middle) = Self::widths(p);
+        for (buffer, width) in
+            [(&mut self.x, p.n_embd), (&mut self.h, p.n_embd), (&mut self.wide, wide), (&mut self.middle, middle)]
+        {
+            let bytes = tokens.saturating_mul(width).saturating_mul(size_of::<f32>());
+            let len = tokens.saturating_mul(width);
+            let more = len.saturating_sub(buffer.len());
+            buffer.try_reserve_exact(more).map_err(|_| Error::NoMemory { bytes, what: "a step's buffers" })?;
+        }
+        self.work.reserve(tokens, middle.max(p.n_embd))
     }
 }
 
