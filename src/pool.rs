@@ -13,6 +13,7 @@ use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use crate::{Error, Result};
 
@@ -20,6 +21,8 @@ use crate::{Error, Result};
 pub struct Pool {
     /// All but the caller's; `None` if that is the only one.
     workers: Option<rayon::ThreadPool>,
+    /// Their threads, to be waited for at the end.
+    handles: Vec<JoinHandle<()>>,
     threads: usize,
 }
 
@@ -33,17 +36,18 @@ impl Pool {
             let (found, expected) = (threads.to_string(), format!("1 to {MAX_THREADS}"));
             return Err(Error::InvalidArgument { name: "threads", found, expected });
         }
-        let workers = match threads {
-            1 => None,
-            _ => Some(
-                rayon::ThreadPoolBuilder::new()
-                    .num_threads(threads - 1)
-                    .thread_name(|i| format!("pumice-{}", i + 1))
-                    .build()
-                    .map_err(|e| Error::Internal { what: format!("cannot start {threads} threads: {e}") })?,
-            ),
-        };
-        Ok(Self { workers, threads })
+        let mut pool = Self { workers: None, handles: Vec::new(), threads };
+        if threads > 1 {
+            let start = |worker: rayon::ThreadBuilder| {
+                let name = format!("pumice-{}", worker.index() + 1);
+                pool.handles.push(std::thread::Builder::new().name(name).spawn(|| worker.run())?);
+                Ok(())
+            };
+            let workers = rayon::ThreadPoolBuilder::new().num_threads(threads - 1).spawn_handler(start).build();
+            let what = |e| Error::Internal { what: format!("cannot start {threads} threads: {e}") };
+            pool.workers = Some(workers.map_err(what)?);
+        }
+        Ok(pool)
     }
 
     /// The number of threads, the caller's included.
@@ -64,6 +68,17 @@ impl Pool {
             let _stop = OnDrop(|| shared.stop());
             step(&team)
         })
+    }
+}
+
+impl Drop for Pool {
+    /// Waits for the threads to end, so that a host may unload this library next.
+    fn drop(&mut self) {
+        self.workers = None;
+        for handle in self.handles.drain(..) {
+            // A panic of a thread has reached the caller of `run` long ago.
+            let _ = handle.join();
+        }
     }
 }
 
