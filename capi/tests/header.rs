@@ -35,6 +35,11 @@ fn every_standard_takes_the_header_twice() {
     std::fs::write(&cpp, text).unwrap();
     let compilers = [("gcc", &c, &["c89", "c99", "c11", "c17"][..]), ("g++", &cpp, &["c++11", "c++17", "c++20"][..])];
     for (compiler, source, standards) in compilers {
+        // Users need no C++ compiler; CI has to have one.
+        if compiler == "g++" && std::env::var_os("CI").is_none() && Command::new(compiler).arg("-v").output().is_err() {
+            eprintln!("no g++ on this machine: the header was not compiled as C++");
+            continue;
+        }
         for standard in standards {
             for more in ["-fsyntax-only", "-fshort-enums"] {
                 let mut command = Command::new(compiler);
