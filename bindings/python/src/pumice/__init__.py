@@ -6,9 +6,9 @@
         for text in model.generate("Once upon a time", max_tokens=100):
             print(text, end="", flush=True)
 
-Nothing but the standard library is needed. The shared library is looked for beside this package, then where
-``PUMICE_LIBRARY`` points, then in the build directory of the repository that this file is in; ``load_library`` names
-it explicitly.
+Nothing but the standard library is needed. The shared library is the one that ``load_library`` names; else that
+which the environment variable ``PUMICE_LIBRARY`` names; else one beside this package, one that the repository around
+it has built, or one that the system finds.
 """
 
 from ._ffi import load_library
@@ -17,9 +17,11 @@ from .errors import (
     CancelledError,
     ContextFullError,
     Error,
+    FileError,
     FormatError,
     InvalidError,
     NotFoundError,
+    OutOfMemoryError,
     Status,
     UnknownKeyError,
     UnsupportedError,
@@ -35,12 +37,14 @@ __all__ = [
     "CancelledError",
     "ContextFullError",
     "Error",
+    "FileError",
     "Finish",
     "FormatError",
     "InvalidError",
     "Metadata",
     "Model",
     "NotFoundError",
+    "OutOfMemoryError",
     "Outputs",
     "Sampler",
     "Session",

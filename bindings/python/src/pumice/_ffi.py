@@ -138,8 +138,32 @@ def load_library(path: Optional[os.PathLike[str] | str] = None) -> ctypes.CDLL:
     return library
 
 
+# What ctypes would cut down to the type's width without a word.
+_LIMITS = {
+    c_int32: (-(2**31), 2**31),
+    c_int64: (-(2**63), 2**63),
+    c_size_t: (0, 2 ** (8 * ctypes.sizeof(c_size_t))),
+}
+
+
+def _check(name: str, arguments: Tuple[Any, ...]) -> None:
+    for kind, argument in zip(PROTOTYPES[name][1], arguments):
+        if kind in _LIMITS and isinstance(argument, int):
+            low, high = _LIMITS[kind]
+            if not low <= argument < high:
+                raise OverflowError(f"{argument} is outside {low} to {high - 1}")
+
+
+def c_name(text: str) -> bytes:
+    """A name or a path for C, where a NUL would end it early."""
+    if "\0" in text:
+        raise ValueError("embedded null character")
+    return text.encode()
+
+
 def call(name: str, *arguments: Any) -> None:
     """Calls a function that takes a ``pumice_error`` last and returns a status; raises if that is not 0."""
+    _check(name, arguments)
     library = load_library()
     err = library.pumice_error_new()
     try:
@@ -154,6 +178,7 @@ def read_bytes(name: str, *arguments: Any, size: int = 256) -> bytes:
     """Calls a function that fills a buffer with bytes, with as large a buffer as it takes."""
     length = c_size_t()
     buffer = ctypes.create_string_buffer(size)
+    _check(name, arguments)
     library = load_library()
     status = getattr(library, name)(*arguments, buffer, size, ctypes.byref(length), None)
     if status != 0:
@@ -166,6 +191,7 @@ def read_tokens(name: str, *arguments: Any, size: int = 256) -> List[int]:
     """Calls a function that fills a buffer with tokens, with as large a buffer as it takes."""
     count = c_size_t()
     buffer = (c_int32 * size)()
+    _check(name, arguments)
     library = load_library()
     status = getattr(library, name)(*arguments, buffer, size, ctypes.byref(count), None)
     if status != 0:

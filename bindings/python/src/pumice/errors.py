@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Dict, Type, Union
+from typing import Any, Dict, Tuple, Type, Union
 
 
 class Status(IntEnum):
@@ -35,11 +35,21 @@ class Error(Exception):
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
+        self.message = message
         self.status: Union[Status, int]
         try:
             self.status = Status(status)
         except ValueError:
             self.status = status
+
+    @property
+    def name(self) -> str:
+        """The status as the C header calls it: ``"PUMICE_ERR_FORMAT"``."""
+        return f"PUMICE_ERR_{self.status.name}" if isinstance(self.status, Status) else "PUMICE_ERR_UNKNOWN"
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        # Exceptions cross processes, and the usual way forgets the status.
+        return type(self), (int(self.status), self.message)
 
 
 class InvalidError(Error, ValueError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Dict
 
-from ._ffi import load_library, read_bytes
+from ._ffi import c_name, load_library, read_bytes
 
 
 def version() -> str:
@@ -17,7 +17,7 @@ def version() -> str:
 def has_feature(name: str) -> bool:
     """Whether the library, on this computer, has a feature: ``"arch:llama"``, ``"cpu:avx2"``, ``"quant:q4_k"``,
     ``"key:session.n_ctx"``."""
-    return bool(load_library().pumice_has_feature(name.encode()))
+    return bool(load_library().pumice_has_feature(c_name(name)))
 
 
 def describe() -> Dict[str, Any]:

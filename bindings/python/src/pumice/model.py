@@ -9,7 +9,7 @@ from ctypes import byref, c_double, c_int32, c_int64, c_size_t, c_void_p
 from enum import IntFlag
 from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Optional, Sequence, Union
 
-from ._ffi import DropFn, borrowed, call, get_int, read_bytes, read_tokens, token_array
+from ._ffi import DropFn, borrowed, c_name, call, get_int, read_bytes, read_tokens, token_array
 from ._handle import Handle, Options
 from .errors import NotFoundError
 
@@ -38,9 +38,11 @@ _lent: Dict[int, Any] = {}
 _next_number = iter(range(1, 2**62))
 
 
-@DropFn
-def _give_back(number: int) -> None:
+def _forget(number: int) -> None:
     _lent.pop(number, None)
+
+
+_give_back = DropFn(_forget)
 
 
 class Model(Handle):
@@ -56,7 +58,7 @@ class Model(Handle):
         out = c_void_p()
         with Options("model", {"mmap": mmap}) as options:
             # Paths are UTF-8 in the library on every system.
-            call("pumice_model_open", os.fspath(path).encode("utf-8"), options._handle, byref(out))
+            call("pumice_model_open", c_name(os.fspath(path)), options._handle, byref(out))
         super().__init__(out)
 
     @classmethod
@@ -111,6 +113,26 @@ class Model(Handle):
         return self._int("n_layer")
 
     @property
+    def n_head(self) -> int:
+        """Heads of queries."""
+        return self._int("n_head")
+
+    @property
+    def n_head_kv(self) -> int:
+        """Heads of keys and values, which groups of queries share."""
+        return self._int("n_head_kv")
+
+    @property
+    def head_dim(self) -> int:
+        """The width of a head."""
+        return self._int("head_dim")
+
+    @property
+    def n_ff(self) -> int:
+        """The inner width of the feed-forward blocks."""
+        return self._int("n_ff")
+
+    @property
     def n_vocab(self) -> int:
         """Tokens."""
         return self._int("n_vocab")
@@ -143,6 +165,14 @@ class Model(Handle):
         """The text of tokens; U+FFFD stands for bytes that are no character."""
         return self.detokenize_bytes(tokens, special=special).decode("utf-8", "replace")
 
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes that a token stands for, which may be a part of a character; a control token's name."""
+        return self.detokenize_bytes([token], special=True)
+
+    def is_end(self, token: int) -> bool:
+        """Whether a token ends a generation."""
+        return bool(self.token_flags(token) & TokenFlag.END)
+
     def token_text(self, token: int) -> bytes:
         """A token's name in the vocabulary, as the file has it."""
         return borrowed("pumice_model_token_text", self._handle, token)
@@ -156,7 +186,7 @@ class Model(Handle):
     def special_token(self, name: str) -> Optional[int]:
         """The token with a role, such as ``"bos"``, ``"eos"``, ``"eot"``; ``None`` if the model has none."""
         out = c_int32()
-        call("pumice_model_special_token", self._handle, name.encode(), byref(out))
+        call("pumice_model_special_token", self._handle, c_name(name), byref(out))
         return out.value if out.value >= 0 else None
 
     def session(
@@ -183,7 +213,7 @@ class Model(Handle):
         prompt: Union[str, Sequence[int]],
         *,
         max_tokens: int = 0,
-        stop: Sequence[str] = (),
+        stop: Union[str, Sequence[str]] = (),
         n_ctx: Optional[int] = None,
         threads: Optional[int] = None,
         **sampling: Any,
@@ -215,6 +245,8 @@ class Metadata(AbstractMapping):  # type: ignore[type-arg]
 
     def __getitem__(self, key: str) -> MetadataValue:
         kind, count = c_int32(), c_size_t()
+        if "\0" in key:  # in C it would end there
+            raise KeyError(key)
         try:
             call("pumice_model_meta_type", self._model._handle, key.encode(), byref(kind), byref(count))
         except NotFoundError:

@@ -50,6 +50,8 @@ class Sampler(Handle):
             "penalty_last_n": penalty_last_n,
             "seed": seed,
         }
+        if seed is not None and 2**63 <= seed < 2**64:  # the same 64 bits, as C takes them
+            values["seed"] = seed - 2**64
         out = c_void_p()
         with Options("sampler", values) as options:
             call("pumice_sampler_new", model._handle, options._handle, byref(out))

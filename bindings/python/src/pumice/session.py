@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import codecs
 import ctypes
+import signal
+import threading
 from ctypes import POINTER, byref, c_float, c_int32, c_size_t, c_void_p
 from enum import IntEnum
-from typing import Any, Callable, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 from ._ffi import CONTINUE, ProgressFn, TextFn, call, get_int, read_tokens, token_array
 from ._handle import Handle, Options
-from .model import Model, TokenFlag
+from .model import Model
 from .sampler import Sampler
 
 Prompt = Union[str, Sequence[int]]
+Stop = Union[str, Sequence[str]]
 
 
 class Finish(IntEnum):
@@ -102,13 +105,17 @@ class Session(Handle):
         call("pumice_session_output_count", self._handle, byref(out))
         return out.value
 
-    def logits(self, index: int = 0) -> memoryview:
+    def logits(self, index: int = 0, *, copy: bool = False) -> "memoryview[float]":
         """The logits of an output: ``n_vocab`` f32 without a copy, so ``numpy.asarray(session.logits())`` costs nothing.
-        They are the session's own memory: read them before tokens are fed to it again, or it is closed; copy what must
-        last (``logits().tolist()``, ``numpy.array(...)``)."""
+        They are the session's own memory: read them before tokens are fed to it again, or it is reset or closed.
+        (A session that is merely forgotten stays open for them.) ``copy=True`` gives memory that lasts."""
         out, count = POINTER(c_float)(), c_size_t()
         call("pumice_session_logits", self._handle, index, byref(out), byref(count))
         array = ctypes.cast(out, POINTER(c_float * count.value)).contents
+        if copy:
+            array = type(array).from_buffer_copy(array)
+        else:
+            array._session = self  # type: ignore[attr-defined]
         # ctypes says "<f", which memoryview itself cannot index.
         return memoryview(array).cast("B").cast("f")
 
@@ -125,7 +132,7 @@ class Session(Handle):
         call("pumice_session_reset", self._handle)
 
     def cancel(self) -> None:
-        """Makes the call that another thread is in raise ``CancelledError`` soon."""
+        """Makes the call that another thread is in raise ``CancelledError`` soon; does nothing if there is none."""
         from ._ffi import load_library
 
         load_library().pumice_session_cancel(self._handle)
@@ -133,12 +140,17 @@ class Session(Handle):
     def _prompt(self, prompt: Prompt) -> List[int]:
         return self.model.tokenize(prompt) if isinstance(prompt, str) else list(prompt)
 
+    def _own_sampler(self, sampler: Optional[Sampler], sampling: Dict[str, Any]) -> Optional[Sampler]:
+        if sampler is not None and sampling:
+            raise TypeError("options of a sampler, and a sampler too")
+        return Sampler(self.model, **sampling) if sampler is None else None
+
     def generate(
         self,
         prompt: Prompt,
         *,
         max_tokens: int = 0,
-        stop: Sequence[str] = (),
+        stop: Stop = (),
         special: bool = False,
         sampler: Optional[Sampler] = None,
         **sampling: Any,
@@ -152,23 +164,22 @@ class Session(Handle):
         Between two pieces the session is free; the generator may be dropped at any time.
         """
         tokens = self._prompt(prompt)
-        own = Sampler(self.model, **sampling) if sampler is None else None
-        if sampler is not None and sampling:
-            raise TypeError("options of a sampler, and a sampler too")
+        own = self._own_sampler(sampler, sampling)
         try:
+            _generate_options(max_tokens, stop, special).close()  # the library's own checks
             yield from self._stream(tokens, own or sampler, max_tokens, stop, special)
         finally:
             if own is not None:
                 own.close()
 
     def _stream(
-        self, prompt: List[int], sampler: Any, max_tokens: int, stop: Sequence[str], special: bool
+        self, prompt: List[int], sampler: Any, max_tokens: int, stop: Stop, special: bool
     ) -> Iterator[str]:
         # The same loop as in pumice_session_generate, which tests compare it with.
         self.decode(prompt)
         sampler.accept(prompt)
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        text = _StopText(stop)
+        text = _StopText(_stops(stop))
         used, n_ctx, count = len(self.tokens()), self.n_ctx, 0
         while True:
             if count and count == max_tokens:
@@ -176,7 +187,7 @@ class Session(Handle):
             token = sampler.sample(self)
             sampler.accept(token)
             count += 1
-            if self.model.token_flags(token) & TokenFlag.END:
+            if self.model.is_end(token):
                 break
             shown, stopped = text.push(decoder.decode(self.model.detokenize_bytes([token], special=special)))
             if shown:
@@ -201,7 +212,7 @@ class Session(Handle):
         on_text: Optional[Callable[[str], object]] = None,
         on_progress: Optional[Callable[[int, int], object]] = None,
         max_tokens: int = 0,
-        stop: Sequence[str] = (),
+        stop: Stop = (),
         special: bool = False,
         sampler: Optional[Sampler] = None,
         **sampling: Any,
@@ -215,11 +226,16 @@ class Session(Handle):
         pieces: List[str] = []
         raised: List[BaseException] = []
 
-        def guarded(action: Callable[[], object]) -> int:
+        interrupt = _Interrupt(self)
+
+        def guarded(action: Callable[..., object], *arguments: Any) -> int:
             try:
-                action()
+                interrupt.can_raise = True
+                action(*arguments)
+                interrupt.can_raise = False
                 return CONTINUE
             except BaseException as exception:
+                interrupt.can_raise = False
                 raised.append(exception)
                 return 0
 
@@ -228,17 +244,16 @@ class Session(Handle):
                 return CONTINUE
             piece = ctypes.string_at(data, length).decode()
             pieces.append(piece)
-            return guarded(lambda: on_text(piece)) if on_text else CONTINUE
+            return guarded(on_text, piece) if on_text else CONTINUE
 
         def on_prompt(_user_data: Any, done: int, total: int) -> int:
-            return guarded(lambda: on_progress(done, total)) if on_progress else CONTINUE
+            return guarded(on_progress, done, total) if on_progress else CONTINUE
 
-        own = Sampler(self.model, **sampling) if sampler is None else None
-        values = {"max_tokens": max_tokens, "stop": list(stop), "special": special}
+        own = self._own_sampler(sampler, sampling)
         finish = c_int32()
         text_fn, progress_fn = TextFn(on_piece), ProgressFn(on_prompt)
         try:
-            with Options("generate", values) as options:
+            with interrupt, _generate_options(max_tokens, stop, special) as options:
                 call("pumice_options_set_progress", options._handle, progress_fn, None)
                 call(
                     "pumice_session_generate",
@@ -259,6 +274,45 @@ class Session(Handle):
             if own is not None:
                 own.close()
         return "".join(pieces), Finish(finish.value)
+
+
+def _stops(stop: Stop) -> List[str]:
+    return [stop] if isinstance(stop, str) else list(stop)
+
+
+def _generate_options(max_tokens: int, stop: Stop, special: bool) -> Options:
+    return Options("generate", {"max_tokens": max_tokens, "stop": _stops(stop), "special": special})
+
+
+class _Interrupt:
+    """Ctrl-C while the library runs. Python notices it at the very start of a callback, before any ``try``, and there
+    ``KeyboardInterrupt`` would be printed and lost. So meanwhile Ctrl-C cancels the session's call, and the exception is
+    raised after it. Handlers other than Python's own are left alone."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._came = False
+        self._replaced = False
+        #: A callback of the user's runs, from which exceptions come out.
+        self.can_raise = False
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                self._replaced = True
+                signal.signal(signal.SIGINT, self._handle)
+
+    def _handle(self, _number: int, _frame: Any) -> None:
+        if self.can_raise:
+            raise KeyboardInterrupt
+        self._came = True
+        self._session.cancel()
+
+    def __exit__(self, *_exception: object) -> None:
+        if self._replaced:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self._came:
+            raise KeyboardInterrupt
 
 
 class _Batch(Handle):
