@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use crate::token::Decoder;
 use crate::{Error, Result, Sampler, Session, Token};
 
 /// When a generation ends, and what it shows.
@@ -84,10 +85,7 @@ pub fn generate(
     let prefill = begin.elapsed();
 
     let mut text = StopText::new(&options.stop);
-    let mut decoder = tokenizer.decoder();
-    if options.special {
-        decoder = crate::token::Decoder::new(true);
-    }
+    let mut decoder = Decoder::new(options.special);
     let mut tell = |news: Progress| match news {
         Progress::Text("") => Ok(()),
         news if progress(news).is_continue() => Ok(()),

@@ -77,8 +77,8 @@ impl Buffers {
         for (buffer, width) in
             [(&mut self.x, p.n_embd), (&mut self.h, p.n_embd), (&mut self.wide, wide), (&mut self.middle, middle)]
         {
-            let bytes = tokens.saturating_mul(width).saturating_mul(size_of::<f32>());
             let len = tokens.saturating_mul(width);
+            let bytes = len.saturating_mul(size_of::<f32>());
             let more = len.saturating_sub(buffer.len());
             buffer.try_reserve_exact(more).map_err(|_| Error::NoMemory { bytes, what: "a step's buffers" })?;
         }
