@@ -746,6 +746,15 @@ PUMICE_API pumice_status PUMICE_CALL pumice_session_logits(pumice_session *sessi
     const float **out, size_t *count, pumice_error *err);
 
 /**
+ * The most likely tokens of output number `index`: stores the lesser of `cap` and "n_vocab" of them in `tokens`, the most
+ * likely first, the lower token first among equals, and the natural logarithms of their probabilities (the log-softmax
+ * over all logits; negative infinity for a token that cannot be) in `logprobs`; and how many they are in `count`.
+ * Both buffers have room for `cap`. PUMICE_ERR_NOT_FOUND if there is no such output.
+ */
+PUMICE_API pumice_status PUMICE_CALL pumice_session_top_logprobs(pumice_session *session, size_t index,
+    pumice_token *tokens, float *logprobs, size_t cap, size_t *count, pumice_error *err);
+
+/**
  * The tokens that sequence `seq` has been fed; none for a sequence that does not exist. Stores their number in `count`,
  * and the tokens in `out` if it has room for them (`cap` tokens); NULL and 0 just ask for the number.
  * PUMICE_ERR_BUFFER_TOO_SMALL.
@@ -761,11 +770,24 @@ PUMICE_API pumice_status PUMICE_CALL pumice_session_seq_truncate(pumice_session 
     size_t keep, pumice_error *err);
 
 /**
- * A number that describes the session: "n_ctx" (positions that a sequence may have), "threads", "memory.kv" (bytes that
- * the keys and values of all sequences take now). PUMICE_ERR_NOT_FOUND for other names.
+ * A number that describes the session:
+ *
+ * - "n_ctx": positions that a sequence may have; "threads"; "chunk": tokens of a prompt that go through the model
+ *   together
+ * - "memory.kv": bytes that the keys and values of all sequences take now
+ * - "perf.prompt_tokens", "perf.prompt_ns": tokens, and nanoseconds, of the steps in which some sequence had more than
+ *   one token, since the session was made or pumice_session_perf_reset was called
+ * - "perf.decode_tokens", "perf.decode_ns": the same of the steps with one token of each sequence
+ *
+ * Steps count when they are complete, also those of a call that fails later. PUMICE_ERR_NOT_FOUND for other names.
  */
 PUMICE_API pumice_status PUMICE_CALL pumice_session_get_int(pumice_session *session, const char *name,
     int64_t *out, pumice_error *err);
+
+/**
+ * Sets the "perf." counters of pumice_session_get_int to 0.
+ */
+PUMICE_API pumice_status PUMICE_CALL pumice_session_perf_reset(pumice_session *session, pumice_error *err);
 
 /**
  * Makes an empty batch, for pumice_session_decode_batch. The caller frees it with pumice_batch_free.

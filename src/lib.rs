@@ -29,7 +29,7 @@ pub use error::{Error, ErrorKind, GgufDefect, GgufPlace, Result};
 pub use generate::{Finish, GenerateOptions, Generated, Progress, generate};
 pub use gguf::Gguf;
 pub use map::Bytes;
-pub use model::{Batch, Canceller, Model, ModelOptions, Outputs, Session, SessionOptions};
+pub use model::{Batch, Canceller, Counters, Model, ModelOptions, Outputs, Session, SessionOptions};
 pub use sample::{Sampler, SamplerOptions};
 pub use token::{Token, Tokenizer};
 

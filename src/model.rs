@@ -8,6 +8,7 @@ mod gpt2;
 mod kv;
 mod llama;
 mod params;
+mod perf;
 mod rope;
 mod session;
 mod step;
@@ -18,6 +19,7 @@ use std::sync::{Arc, OnceLock};
 
 pub use batch::{Batch, Outputs};
 pub use params::Params;
+pub use perf::Counters;
 pub use session::{Canceller, Session, SessionOptions};
 
 use crate::token::Tokenizer;

@@ -7,8 +7,10 @@ mod candidates;
 mod options;
 mod penalties;
 mod random;
+mod top;
 
 pub use options::SamplerOptions;
+pub use top::top_logprobs;
 
 use candidates::Candidate;
 use penalties::Penalties;

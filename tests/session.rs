@@ -239,3 +239,27 @@ fn biases_are_added() {
     biased.tensors.last_mut().unwrap().bytes.fill(0);
     assert_eq!(logits(&biased), logits(&base));
 }
+
+#[test]
+fn steps_are_counted_as_prompt_or_decode() {
+    let model = Tiny::llama().build().unwrap();
+    let mut session = Session::new(&model, &SessionOptions { chunk: 4, ..options() }).unwrap();
+    session.decode(&tokens(6)).unwrap();
+    session.decode(&[1]).unwrap();
+    let mut batch = Batch::new();
+    batch.add(0, &[1], Outputs::Last);
+    batch.add(1, &[2], Outputs::Last);
+    session.decode_batch(&batch).unwrap();
+    let counters = session.counters();
+    assert_eq!((counters.prompt_tokens, counters.decode_tokens), (6, 3));
+    batch.clear();
+    batch.add(0, &[1], Outputs::Last);
+    batch.add(1, &[2, 3], Outputs::Last);
+    session.decode_batch(&batch).unwrap();
+    assert!(session.decode(&[1, N_VOCAB as Token]).is_err());
+    let counters = session.counters();
+    assert_eq!((counters.prompt_tokens, counters.decode_tokens), (9, 3));
+    assert!(!counters.prompt_time.is_zero() && !counters.decode_time.is_zero());
+    session.reset_counters();
+    assert_eq!(session.counters(), pumice::Counters::default());
+}

@@ -288,6 +288,15 @@ impl Call {
         utf8(name, unsafe { CStr::from_ptr(text) }.to_bytes())
     }
 
+    /// The caller's buffer for `cap` results. NULL is good for none.
+    pub fn buffer<T>(&self, name: &'static str, buffer: *mut T, cap: usize) -> Result<Buffer<T>, Fail> {
+        if buffer.is_null() && cap > 0 {
+            return Err(Fail::null(name));
+        }
+        aligned(name, buffer)?;
+        Ok(Buffer(buffer, cap))
+    }
+
     /// Copies `data` into the caller's buffer, or tells how much room it needs.
     pub fn fill<T: Copy>(
         &self,
@@ -338,6 +347,19 @@ impl<T> Out<T> {
     }
 }
 
+/// A buffer for results, which stays untouched unless the call succeeds.
+pub struct Buffer<T>(*mut T, usize);
+
+impl<T> Buffer<T> {
+    /// Stores the results, as far as there is room.
+    pub fn write(self, values: impl Iterator<Item = T>) {
+        for (i, value) in values.take(self.1).enumerate() {
+            // SAFETY: `Call::buffer` was given room for as many, and no NULL if that is any.
+            unsafe { self.0.add(i).write(value) };
+        }
+    }
+}
+
 fn aligned<T>(name: &'static str, pointer: *const T) -> Result<(), Fail> {
     match pointer.is_aligned() {
         true => Ok(()),
@@ -371,8 +393,8 @@ pub fn from_zero(name: &'static str, value: i32) -> Result<usize, Fail> {
 }
 
 /// A count or size for C.
-pub fn int(value: usize) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
+pub fn int(value: impl TryInto<i64>) -> i64 {
+    value.try_into().unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

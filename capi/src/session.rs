@@ -3,6 +3,7 @@
 use std::ffi::c_char;
 use std::ops::{Deref, DerefMut};
 
+use pumice::sample::top_logprobs;
 use pumice::{Batch, Session, Token};
 
 use crate::abi::*;
@@ -159,6 +160,32 @@ pub unsafe extern "C" fn pumice_session_logits(
     })
 }
 
+/// The most likely tokens of output number `index`: stores the lesser of `cap` and "n_vocab" of them in `tokens`, the most
+/// likely first, the lower token first among equals, and the natural logarithms of their probabilities (the log-softmax
+/// over all logits; negative infinity for a token that cannot be) in `logprobs`; and how many they are in `count`.
+/// Both buffers have room for `cap`. PUMICE_ERR_NOT_FOUND if there is no such output.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pumice_session_top_logprobs(
+    session: *mut pumice_session,
+    index: usize,
+    tokens: *mut pumice_token,
+    logprobs: *mut f32,
+    cap: usize,
+    count: *mut usize,
+    err: *mut pumice_error,
+) -> pumice_status {
+    guard!(err, |call| {
+        let session = call.exclusive::<Owned>(session)?;
+        let tokens = call.buffer("tokens", tokens, cap)?;
+        let (logprobs, count) = (call.buffer("logprobs", logprobs, cap)?, call.out("count", count)?);
+        let top = top_logprobs(session.output(index)?, cap)?;
+        tokens.write(top.iter().map(|(token, _)| token.cast_signed()));
+        logprobs.write(top.iter().map(|(_, logprob)| *logprob));
+        count.set(top.len());
+        Ok(())
+    })
+}
+
 impl Owned {
     /// The logits of an output that must be there.
     pub fn output(&self, index: usize) -> Result<&[f32], Fail> {
@@ -204,8 +231,16 @@ pub unsafe extern "C" fn pumice_session_seq_truncate(
     })
 }
 
-/// A number that describes the session: "n_ctx" (positions that a sequence may have), "threads", "memory.kv" (bytes that
-/// the keys and values of all sequences take now). PUMICE_ERR_NOT_FOUND for other names.
+/// A number that describes the session:
+///
+/// - "n_ctx": positions that a sequence may have; "threads"; "chunk": tokens of a prompt that go through the model
+///   together
+/// - "memory.kv": bytes that the keys and values of all sequences take now
+/// - "perf.prompt_tokens", "perf.prompt_ns": tokens, and nanoseconds, of the steps in which some sequence had more than
+///   one token, since the session was made or pumice_session_perf_reset was called
+/// - "perf.decode_tokens", "perf.decode_ns": the same of the steps with one token of each sequence
+///
+/// Steps count when they are complete, also those of a call that fails later. PUMICE_ERR_NOT_FOUND for other names.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pumice_session_get_int(
     session: *mut pumice_session,
@@ -216,12 +251,30 @@ pub unsafe extern "C" fn pumice_session_get_int(
     guard!(err, |call| {
         let session = call.exclusive::<Owned>(session)?;
         let (name, out) = (call.name("name", name)?, call.out("out", out)?);
-        out.set(int(match name {
-            "n_ctx" => session.n_ctx(),
-            "threads" => session.threads(),
-            "memory.kv" => session.kv_bytes(),
+        let perf = session.counters();
+        out.set(match name {
+            "n_ctx" => int(session.n_ctx()),
+            "threads" => int(session.threads()),
+            "chunk" => int(session.chunk()),
+            "memory.kv" => int(session.kv_bytes()),
+            "perf.prompt_tokens" => int(perf.prompt_tokens),
+            "perf.prompt_ns" => int(perf.prompt_time.as_nanos()),
+            "perf.decode_tokens" => int(perf.decode_tokens),
+            "perf.decode_ns" => int(perf.decode_time.as_nanos()),
             _ => return Err(fail(PUMICE_ERR_NOT_FOUND, format!("sessions have no `{name}`"))),
-        }));
+        });
+        Ok(())
+    })
+}
+
+/// Sets the "perf." counters of pumice_session_get_int to 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pumice_session_perf_reset(
+    session: *mut pumice_session,
+    err: *mut pumice_error,
+) -> pumice_status {
+    guard!(err, |call| {
+        call.exclusive::<Owned>(session)?.reset_counters();
         Ok(())
     })
 }

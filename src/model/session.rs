@@ -5,6 +5,7 @@ use std::ops::{ControlFlow, Range};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use crate::cpu::PAGE;
 use crate::pool::Pool;
@@ -12,6 +13,7 @@ use crate::{Error, Kernels, Result, Token};
 
 use super::batch::{Batch, Outputs};
 use super::kv::{Layout, Sequence};
+use super::perf::Counters;
 use super::step::{Buffers, Run, Step};
 use super::{Model, Params};
 
@@ -59,6 +61,7 @@ pub struct Session {
     /// `[output][n_vocab]`, of the last call.
     logits: Vec<f32>,
     cancelled: Arc<AtomicBool>,
+    pub(super) counters: Counters,
 }
 
 impl Session {
@@ -92,6 +95,7 @@ impl Session {
             buffers: Buffers::default(),
             logits: Vec::new(),
             cancelled: Arc::new(AtomicBool::new(false)),
+            counters: Counters::default(),
             model: model.clone(),
         })
     }
@@ -109,6 +113,11 @@ impl Session {
     /// Threads, the caller's included.
     pub fn threads(&self) -> usize {
         self.pool.threads()
+    }
+
+    /// Tokens of a prompt that go through the layers together.
+    pub fn chunk(&self) -> usize {
+        self.chunk
     }
 
     /// The name of the kernel table: "avx2", …
@@ -287,6 +296,7 @@ impl Session {
 
     /// Runs one step and gives its number of tokens. Each sequence occurs at most once.
     fn step(&mut self, part: &[(usize, &[Token])], outputs: &[usize]) -> Result<usize> {
+        let begin = Instant::now();
         let Self { model, kernels, pool, layout, sequences, buffers, logits, cancelled, .. } = self;
         for (sequence, tokens) in part {
             let sequence = sequences.entry(*sequence).or_default();
@@ -317,6 +327,7 @@ impl Session {
             }
             count += tokens.len();
         }
+        self.counters.add(part.iter().any(|(_, tokens)| tokens.len() > 1), count, begin.elapsed());
         Ok(count)
     }
 }

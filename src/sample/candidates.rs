@@ -13,6 +13,16 @@ pub(super) struct Candidate {
     weight: f32,
 }
 
+impl Candidate {
+    pub(super) fn token(&self) -> Token {
+        self.token
+    }
+
+    pub(super) fn logit(&self) -> f32 {
+        self.logit
+    }
+}
+
 /// More likely first, the lower id first among equals: with it, every selection and every sort has one outcome.
 fn by_rank(a: &Candidate, b: &Candidate) -> Ordering {
     b.logit.partial_cmp(&a.logit).unwrap_or(Ordering::Equal).then(a.token.cmp(&b.token))

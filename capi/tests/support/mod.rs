@@ -68,3 +68,11 @@ pub fn run(command: &mut Command) -> Output {
     assert!(output.status.success(), "{command:?}: {}\n{out}\n{err}", output.status);
     output
 }
+
+/// Runs one of the C test programs, which check what the header promises; sees that nothing is written.
+pub fn check_silently(name: &str) {
+    let source = root().join(format!("capi/tests/c/{name}.c"));
+    let output = run(Command::new(compile(&source, &scratch(name))).arg(model()));
+    let texts = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert_eq!(texts, ["", ""]);
+}
