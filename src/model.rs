@@ -1,9 +1,11 @@
 //! Models, and sessions that run them.
 //!
-//! A family (`llama`, `gpt2`) names its weights and puts its forward pass together from the blocks in `step`; the rest
+//! A family (`gpt1`, `gpt2`, `llama`) names its weights and puts its forward pass together from the blocks in `step`; the rest
 //! is shared. Adding one is a file and a line in `Family`.
 
+mod attention;
 mod batch;
+mod gpt1;
 mod gpt2;
 mod kv;
 mod llama;
@@ -56,26 +58,29 @@ struct Inner {
 
 #[derive(Debug)]
 enum Family {
-    Llama(llama::Llama),
+    Gpt1(gpt1::Gpt1),
     Gpt2(gpt2::Gpt2),
+    Llama(llama::Llama),
 }
 
 impl Family {
     /// The architectures that GGUF files may name.
-    const SUPPORTED: &'static str = "llama, gpt2";
+    const SUPPORTED: &'static str = "gpt1, gpt2, gptneo, llama";
 
     fn load(keys: &Keys, params: &mut Params, loader: &Loader) -> Result<Self> {
         match keys.arch {
+            "gpt1" => gpt1::Gpt1::load(keys, params, loader).map(Self::Gpt1),
+            "gpt2" | "gptneo" => gpt2::Gpt2::load(keys, params, loader).map(Self::Gpt2),
             "llama" => llama::Llama::load(keys, params, loader).map(Self::Llama),
-            "gpt2" => gpt2::Gpt2::load(keys, params, loader).map(Self::Gpt2),
             _ => Err(unsupported(keys)),
         }
     }
 
     fn forward(&self, step: &mut Step, wanted: &[usize], logits: &mut [f32]) -> Result<()> {
         match self {
-            Self::Llama(model) => model.forward(step, wanted, logits),
+            Self::Gpt1(model) => model.forward(step, wanted, logits),
             Self::Gpt2(model) => model.forward(step, wanted, logits),
+            Self::Llama(model) => model.forward(step, wanted, logits),
         }
     }
 }

@@ -42,7 +42,7 @@ fn last(session: &Session) -> Vec<u32> {
 
 #[test]
 fn logits_do_not_depend_on_how_the_work_is_cut() {
-    for tiny in [Tiny::llama(), Tiny::gpt2()] {
+    for tiny in Tiny::all() {
         let model = tiny.build().unwrap();
         let tokens = tokens(200);
         let scalar = Kernels::available().next();
@@ -63,6 +63,23 @@ fn logits_do_not_depend_on_how_the_work_is_cut() {
             assert!(last(&one_by_one) == expected[i], "token {i} on its own");
         }
     }
+}
+
+#[test]
+fn a_layer_with_a_window_sees_the_last_positions_only() {
+    let last = |pattern, changed: usize| {
+        let mut tiny = Tiny::gptneo();
+        tiny.set("gptneo.attention.sliding_window", gguf::u32(5));
+        tiny.set("gptneo.attention.sliding_window_pattern", Tiny::pattern(pattern));
+        let mut tokens = tokens(160);
+        tokens[changed] = (tokens[changed] + 1) % N_VOCAB as Token;
+        all_logits(&tiny.build().unwrap(), &options(), &tokens).pop().unwrap()
+    };
+    // Two layers of five positions: the last token hears of the eight before it.
+    let untouched = last([true, true], 0);
+    assert!(last([true, true], 150) == untouched);
+    assert!(last([true, true], 151) != untouched);
+    assert!(last([true, false], 150) != last([true, false], 0));
 }
 
 #[test]

@@ -14,6 +14,8 @@
 //!
 //! so a query's result does not depend on who else is computed with it, nor on who computes which page.
 
+use std::ops::Range;
+
 use super::math::exp;
 use super::vector::Simd;
 
@@ -72,8 +74,8 @@ pub(super) fn store<S: Simd>(s: S, head: &mut [u16], position: usize, key: &[f32
 pub struct Query<'a> {
     /// `head_dim` values, already scaled.
     pub q: &'a [f32],
-    /// Positions it sees: the first so many.
-    pub visible: usize,
+    /// Positions it sees, at least one.
+    pub sees: Range<usize>,
     /// `head_dim` values.
     pub out: &'a mut [f32],
 }
@@ -109,6 +111,21 @@ pub(super) fn attend<S: Simd>(s: S, head: HeadPages, queries: &mut [Query]) {
     }
 }
 
+/// Which of a page's positions a query sees: none if it ends before the page, or begins behind it.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    start: usize,
+    end: usize,
+}
+
+impl Seen {
+    #[inline(always)]
+    fn of(sees: &Range<usize>, page: usize) -> Self {
+        let within = |position: usize| position.saturating_sub(page * PAGE).min(PAGE);
+        Self { start: within(sees.start), end: within(sees.end) }
+    }
+}
+
 /// A query's softmax over the pages so far.
 #[derive(Clone, Copy)]
 struct Running {
@@ -120,15 +137,15 @@ struct Running {
 #[inline(always)]
 fn some<S: Simd, const N: usize>(s: S, head: HeadPages, queries: &mut [Query]) {
     let mut running = [Running { max: f32::NEG_INFINITY, sum: 0.0, out: [[0.0; 16]; CHUNKS] }; N];
-    let most = queries.iter().map(|q| q.visible).max().unwrap_or(0);
-    for page in 0..most.div_ceil(PAGE) {
+    let first = queries.iter().map(|q| q.sees.start).min().unwrap_or(0);
+    let end = queries.iter().map(|q| q.sees.end).max().unwrap_or(0);
+    for page in first / PAGE..end.div_ceil(PAGE) {
         let mut weights = [[[0.0f32; 16]; PAGE / 16]; N];
-        scores::<S, N>(s, head, page, queries, most, &mut weights);
-        // How many of the page's positions each query sees: none for one that ended on an earlier page.
-        let mut seen = [0; N];
+        scores::<S, N>(s, head, page, queries, first..end, &mut weights);
+        let mut seen = [Seen::default(); N];
         let mut factors = [[0.0; 2]; N];
         for i in 0..N {
-            seen[i] = queries[i].visible.saturating_sub(page * PAGE).min(PAGE);
+            seen[i] = Seen::of(&queries[i].sees, page);
             let max = soften(s, &mut weights[i], seen[i]);
             factors[i] = merge_sums(s, &mut running[i], max, total(s, &weights[i]));
         }
@@ -150,14 +167,14 @@ fn some<S: Simd, const N: usize>(s: S, head: HeadPages, queries: &mut [Query]) {
     }
 }
 
-/// Scores of the page's positions below `most`, in whole tiles.
+/// Scores of the page's positions among `positions`, in whole tiles.
 #[inline(always)]
 fn scores<S: Simd, const N: usize>(
     s: S,
     head: HeadPages,
     page: usize,
     queries: &[Query],
-    most: usize,
+    positions: Range<usize>,
     weights: &mut [Weights; N],
 ) {
     const TILES: usize = 2;
@@ -167,7 +184,8 @@ fn scores<S: Simd, const N: usize>(
     for i in 0..N {
         q[i] = &queries[i].q[..dim];
     }
-    for tile in (0..(most - page * PAGE).min(PAGE).div_ceil(16)).step_by(TILES) {
+    let Seen { start, end } = Seen::of(&positions, page);
+    for tile in (start / (16 * TILES) * TILES..end.div_ceil(16)).step_by(TILES) {
         let (a, b) = (&keys[tile * dim..][..dim], &keys[(tile + 1) * dim..][..dim]);
         let mut acc = [[s.splat(0.0); TILES]; N];
         for d in 0..dim {
@@ -186,20 +204,22 @@ fn scores<S: Simd, const N: usize>(
     }
 }
 
-/// Turns the first `seen` scores of a page into exp(score - max), the others into zeros, and gives the maximum.
+/// Turns the scores that are seen into exp(score - max), the others into zeros, and gives the maximum.
 #[inline(always)]
-fn soften<S: Simd>(s: S, p: &mut Weights, seen: usize) -> f32 {
-    p.as_flattened_mut()[seen..].fill(f32::NEG_INFINITY);
-    let tiles = seen.div_ceil(16);
+fn soften<S: Simd>(s: S, p: &mut Weights, seen: Seen) -> f32 {
+    let tiles = seen.start / 16..seen.end.div_ceil(16);
+    p.as_flattened_mut()[..seen.start].fill(f32::NEG_INFINITY);
+    p.as_flattened_mut()[seen.end..].fill(f32::NEG_INFINITY);
     let mut max = s.splat(f32::NEG_INFINITY);
-    for p in &p[..tiles] {
+    for p in &p[tiles.clone()] {
         max = s.max(s.load(p), max);
     }
     let max = s.greatest(max);
-    for p in &mut p[..tiles] {
+    for p in &mut p[tiles] {
         *p = s.to_array(exp(s, s.sub(s.load(p), s.splat(max))));
     }
-    p.as_flattened_mut()[seen..].fill(0.0);
+    p.as_flattened_mut()[..seen.start].fill(0.0);
+    p.as_flattened_mut()[seen.end..].fill(0.0);
     max
 }
 
@@ -233,7 +253,7 @@ fn values<S: Simd, const N: usize, const C: usize>(
     head: HeadPages,
     page: usize,
     weights: &[Weights; N],
-    seen: [usize; N],
+    seen: [Seen; N],
     chunk: usize,
     running: &mut [Running; N],
     factors: [[f32; 2]; N],
@@ -241,8 +261,15 @@ fn values<S: Simd, const N: usize, const C: usize>(
     let chunks = padded_dim(head.head_dim) / 16;
     let values = head.values(page);
     let mut acc = [[s.splat(0.0); C]; N];
-    let together = seen.into_iter().min().unwrap_or(0);
-    for j in 0..together {
+    // What all see, they see together; each chain still walks its own positions in order.
+    let start = seen.iter().map(|seen| seen.start).max().unwrap_or(0);
+    let end = seen.iter().map(|seen| seen.end).min().unwrap_or(0);
+    let (start, end) = if start < end { (start, end) } else { (PAGE, PAGE) };
+    for i in 0..N {
+        let before = seen[i].start..seen[i].end.min(start);
+        acc[i] = weigh(s, acc[i], &weights[i], values, chunks, chunk, before);
+    }
+    for j in start..end {
         let v: &[[u16; 16]; C] = values[j * chunks + chunk..][..C].try_into().expect("C registers");
         let mut wide = [s.splat(0.0); C];
         for c in 0..C {
@@ -256,13 +283,8 @@ fn values<S: Simd, const N: usize, const C: usize>(
         }
     }
     for i in 0..N {
-        for j in together..seen[i] {
-            let w = s.splat(weights[i][j / 16][j % 16]);
-            for c in 0..C {
-                acc[i][c] = s.fma(w, s.load_f16(&values[j * chunks + chunk + c]), acc[i][c]);
-            }
-        }
-        if seen[i] > 0 {
+        acc[i] = weigh(s, acc[i], &weights[i], values, chunks, chunk, seen[i].start.max(end)..seen[i].end);
+        if seen[i].start < seen[i].end {
             let (so_far, own) = (s.splat(factors[i][0]), s.splat(factors[i][1]));
             for c in 0..C {
                 let out = &mut running[i].out[chunk + c];
@@ -271,4 +293,24 @@ fn values<S: Simd, const N: usize, const C: usize>(
         }
     }
     C
+}
+
+/// Adds some positions' values, by their weights, to `C` registers of one query's output.
+#[inline(always)]
+fn weigh<S: Simd, const C: usize>(
+    s: S,
+    mut acc: [S::F; C],
+    weights: &Weights,
+    values: &[[u16; 16]],
+    chunks: usize,
+    chunk: usize,
+    positions: Range<usize>,
+) -> [S::F; C] {
+    for j in positions {
+        let w = s.splat(weights[j / 16][j % 16]);
+        for c in 0..C {
+            acc[c] = s.fma(w, s.load_f16(&values[j * chunks + chunk + c]), acc[c]);
+        }
+    }
+    acc
 }

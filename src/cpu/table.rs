@@ -218,7 +218,7 @@ impl Kernels {
         assert!(head.head_dim <= MAX_HEAD_DIM);
         for query in queries.iter() {
             assert!(query.q.len() == head.head_dim && query.out.len() == head.head_dim);
-            assert!((1..=head.pages.len() * PAGE).contains(&query.visible));
+            assert!(query.sees.start < query.sees.end && query.sees.end <= head.pages.len() * PAGE);
         }
         // SAFETY: as in `rms_norm`.
         unsafe { (self.attend)(head, queries) }

@@ -1,5 +1,7 @@
 //! Every table against the scalar one, bit for bit, on the CPU at hand; and the scalar one against plain arithmetic.
 
+use std::ops::Range;
+
 use super::*;
 use crate::pool::Pool;
 use crate::quant::{GgmlType, dequantize, is_supported};
@@ -209,10 +211,10 @@ fn stored(k: &Kernels, dim: usize, keys: &[f32], values: &[f32]) -> Vec<Vec<u16>
     pages
 }
 
-fn attention(k: &Kernels, dim: usize, pages: &[Vec<u16>], q: &[f32], visible: &[usize]) -> Vec<f32> {
+fn attention(k: &Kernels, dim: usize, pages: &[Vec<u16>], q: &[f32], sees: &[Range<usize>]) -> Vec<f32> {
     let mut out = vec![f32::NAN; q.len()];
-    let mut queries: Vec<_> = (q.chunks(dim).zip(out.chunks_mut(dim)).zip(visible))
-        .map(|((q, out), &visible)| Query { q, visible, out })
+    let mut queries: Vec<_> = (q.chunks(dim).zip(out.chunks_mut(dim)).zip(sees))
+        .map(|((q, out), sees)| Query { q, sees: sees.clone(), out })
         .collect();
     let pages: Vec<&[u16]> = pages.iter().map(|page| &page[..]).collect();
     k.attend(HeadPages { pages: &pages, at: 0, head_dim: dim }, &mut queries);
@@ -223,27 +225,31 @@ fn attention(k: &Kernels, dim: usize, pages: &[Vec<u16>], q: &[f32], visible: &[
 fn attention_is_scalar_bit_for_bit_and_near_the_formula() {
     let mut random = Random(5);
     for dim in [4, 16, 48, 64, 100, 128] {
-        for positions in [1, 2, 16, 17, 127, 128, 129, 300] {
+        for (positions, window) in
+            [1, 2, 16, 17, 127, 128, 129, 300].into_iter().flat_map(|n| [(n, n), (n, 1), (n, 70)])
+        {
             let (keys, values) = (random.floats(positions * dim), random.floats(positions * dim));
             let q: Vec<f32> = random.floats(9 * dim).iter().map(|x| x * 0.7).collect();
-            let visible: Vec<_> = (0..9).map(|i| positions.saturating_sub(i * i * 2).max(1)).collect();
+            let ends = (0..9).map(|i| positions.saturating_sub(i * i * 2).max(1));
+            let sees: Vec<_> = ends.map(|end: usize| end.saturating_sub(window)..end).collect();
             let pages = stored(scalar(), dim, &keys, &values);
-            let expected = attention(scalar(), dim, &pages, &q, &visible);
+            let expected = attention(scalar(), dim, &pages, &q, &sees);
             for k in Kernels::available() {
                 assert_eq!(stored(k, dim, &keys, &values), pages, "{}", k.name());
-                let got = attention(k, dim, &pages, &q, &visible);
-                assert_eq!(bits(&got), bits(&expected), "{} dim {dim}, {positions} positions", k.name());
+                let got = attention(k, dim, &pages, &q, &sees);
+                assert_eq!(bits(&got), bits(&expected), "{} dim {dim}, {window} of {positions}", k.name());
                 for i in [0, 4, 8] {
-                    let alone = attention(k, dim, &pages, &q[i * dim..][..dim], &visible[i..=i]);
+                    let alone = attention(k, dim, &pages, &q[i * dim..][..dim], &sees[i..=i]);
                     assert_eq!(bits(&alone), bits(&expected[i * dim..][..dim]), "query {i} alone");
                 }
             }
-            for ((q, out), visible) in q.chunks(dim).zip(expected.chunks(dim)).zip(visible) {
+            for ((q, out), sees) in q.chunks(dim).zip(expected.chunks(dim)).zip(sees) {
                 let dot = |j: usize| -> f64 { (0..dim).map(|d| f64::from(q[d]) * f64::from(keys[j * dim + d])).sum() };
-                let weights: Vec<f64> = (0..visible).map(|j| dot(j).exp()).collect();
+                let weights: Vec<f64> = sees.clone().map(|j| dot(j).exp()).collect();
                 let sum: f64 = weights.iter().sum();
                 for d in 0..dim {
-                    let exact: f64 = (0..visible).map(|j| weights[j] / sum * f64::from(values[j * dim + d])).sum();
+                    let value = |j: usize| f64::from(values[j * dim + d]);
+                    let exact: f64 = sees.clone().zip(&weights).map(|(j, w)| w / sum * value(j)).sum();
                     assert!((f64::from(out[d]) - exact).abs() < 2e-3, "{} for {exact}", out[d]);
                 }
             }

@@ -1,9 +1,10 @@
 //! Llama 1, 2, 3 and 3.1 (Touvron et al., 2023, arXiv:2302.13971; Llama team, 2024, arXiv:2407.21783): pre-norm
 //! layers of grouped-query attention with rotary positions and a SwiGLU feed-forward block.
 
+use super::attention::Attention;
 use super::params::{Keys, Params};
 use super::rope::Rope;
-use super::step::{Qkv, Step};
+use super::step::Step;
 use super::weights::{Linear, Loader, Norm};
 use crate::{Error, Result};
 
@@ -22,10 +23,7 @@ pub(super) struct Llama {
 #[derive(Debug)]
 struct Layer {
     attn_norm: Norm,
-    /// `[n_q + 2 n_kv, n_embd]`
-    qkv: Qkv,
-    /// `[n_embd, n_q]`
-    attn_output: Linear,
+    attention: Attention,
     ffn_norm: Norm,
     /// `[n_ff, n_embd]` each
     gate_up: [Linear; 2],
@@ -49,8 +47,7 @@ impl Llama {
             let name = |part: &str| format!("blk.{i}.{part}");
             layers.push(Layer {
                 attn_norm: loader.norm(&name("attn_norm"), p.n_embd, eps, false)?,
-                qkv: Qkv::load(loader, i, p)?,
-                attn_output: loader.linear(&name("attn_output"), p.n_embd, p.n_q())?,
+                attention: Attention::load(loader, i, p)?,
                 ffn_norm: loader.norm(&name("ffn_norm"), p.n_embd, eps, false)?,
                 gate_up: [
                     loader.linear(&name("ffn_gate"), p.n_ff, p.n_embd)?,
@@ -73,11 +70,11 @@ impl Llama {
         step.rope(&self.rope);
         for (i, layer) in self.layers.iter().enumerate() {
             step.norm(&layer.attn_norm)?;
-            step.attention(i, &layer.qkv, &layer.attn_output);
+            step.attention(i, &layer.attention);
             step.norm(&layer.ffn_norm)?;
             step.swiglu(&layer.gate_up, &layer.down);
         }
-        step.logits(wanted, &self.output_norm, self.output.as_ref().unwrap_or(&self.token_embd), logits);
+        step.logits(wanted, Some(&self.output_norm), self.output.as_ref().unwrap_or(&self.token_embd), logits);
         Ok(())
     }
 }

@@ -7,10 +7,12 @@ use crate::{Error, Gguf, Result};
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Params {
-    /// `general.architecture`: "llama", "gpt2".
+    /// `general.architecture`: "llama", "gpt2", …
     pub arch: String,
     /// Positions the model was trained on.
     pub n_ctx_train: usize,
+    /// Positions that a sequence may have: no more than it was trained on, where positions are learned.
+    pub n_ctx_max: usize,
     /// The width of the residual stream.
     pub n_embd: usize,
     /// Layers.
@@ -26,6 +28,9 @@ pub struct Params {
     /// Tokens: the rows of the embedding.
     pub n_vocab: usize,
 }
+
+/// The most positions that any sequence may have: what keeps all products with them in range.
+const MAX_CTX: usize = 1 << 28;
 
 /// Metadata under the architecture's own prefix: `key("block_count")` is `llama.block_count`.
 pub(super) struct Keys<'a> {
@@ -124,6 +129,7 @@ impl Params {
         Ok(Self {
             arch: keys.arch.to_owned(),
             n_ctx_train: keys.size("context_length")?,
+            n_ctx_max: MAX_CTX,
             n_embd,
             n_layer: keys.size("block_count")?,
             n_head,

@@ -34,9 +34,6 @@ pub struct SessionOptions {
 /// The bytes that [`SessionOptions::chunk`] 0 allows for a chunk's buffers.
 const CHUNK_BYTES: usize = 16 << 20;
 
-/// The most positions a sequence may have: what keeps every product below in range.
-const MAX_CTX: usize = 1 << 28;
-
 /// Stops the call that a session is in. Can be used from any thread, also when the session is gone.
 #[derive(Debug, Clone)]
 pub struct Canceller(Arc<AtomicBool>);
@@ -71,10 +68,9 @@ impl Session {
     /// [`Error::InvalidArgument`] if an option is out of range.
     pub fn new(model: &Model, options: &SessionOptions) -> Result<Self> {
         let p = model.params();
-        let n_ctx = if options.n_ctx == 0 { p.n_ctx_train.min(MAX_CTX) } else { options.n_ctx };
-        if n_ctx > MAX_CTX || (p.arch == "gpt2" && n_ctx > p.n_ctx_train) {
-            let most = if p.arch == "gpt2" { p.n_ctx_train } else { MAX_CTX };
-            let expected = format!("at most {most} positions");
+        let n_ctx = if options.n_ctx == 0 { p.n_ctx_train.min(p.n_ctx_max) } else { options.n_ctx };
+        if n_ctx > p.n_ctx_max {
+            let expected = format!("at most {} positions", p.n_ctx_max);
             return Err(Error::InvalidArgument { name: "n_ctx", found: n_ctx.to_string(), expected });
         }
         let threads = match options.threads {

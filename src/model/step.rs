@@ -5,14 +5,14 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::cpu::{Matrix, PAGE, Query, Workspace, matmul};
+use crate::cpu::{Matrix, Workspace, matmul};
 use crate::pool::Team;
 use crate::{Error, Gguf, Kernels, Result, Token};
 
 use super::kv::{Layout, Sequence};
 use super::params::Params;
-use super::rope::{Rope, rotate};
-use super::weights::{Linear, Loader, Norm};
+use super::rope::Rope;
+use super::weights::{Linear, Norm};
 
 /// Consecutive tokens of one sequence within a step.
 pub(super) struct Run<'a> {
@@ -23,39 +23,20 @@ pub(super) struct Run<'a> {
     pub tokens: &'a [Token],
 }
 
-/// Query, key and value projections, whichever way the file holds them; results side by side.
-#[derive(Debug)]
-pub(super) struct Qkv {
-    /// One matrix of all, or three.
-    parts: Vec<Linear>,
-}
-
-impl Qkv {
-    /// `blk.<layer>.attn_qkv`, or `attn_q`, `attn_k` and `attn_v`.
-    pub fn load(loader: &Loader, layer: usize, p: &Params) -> Result<Self> {
-        let name = |part: &str| format!("blk.{layer}.{part}");
-        if let Some(all) = loader.linear_if(&name("attn_qkv"), p.n_q() + 2 * p.n_kv(), p.n_embd)? {
-            return Ok(Self { parts: vec![all] });
-        }
-        let part = |part: &str, rows| loader.linear(&name(part), rows, p.n_embd);
-        Ok(Self { parts: vec![part("attn_q", p.n_q())?, part("attn_k", p.n_kv())?, part("attn_v", p.n_kv())?] })
-    }
-}
-
 /// Buffers of a step, kept from one to the next.
 #[derive(Default)]
 pub(super) struct Buffers {
     /// `[token][n_embd]`: the residual stream.
-    x: Vec<f32>,
+    pub x: Vec<f32>,
     /// `[token][n_embd]`: what a block reads, then what it gives.
-    h: Vec<f32>,
+    pub h: Vec<f32>,
     /// `[token][query, key, value]` or `[token][gate, up]`.
-    wide: Vec<f32>,
+    pub wide: Vec<f32>,
     /// `[token][n_q]` or `[token][n_ff]`.
-    middle: Vec<f32>,
+    pub middle: Vec<f32>,
     /// `[token][pair]`: cosine and sine.
-    turns: Vec<[f32; 2]>,
-    work: Workspace,
+    pub turns: Vec<[f32; 2]>,
+    pub work: Workspace,
 }
 
 impl Buffers {
@@ -100,7 +81,7 @@ pub(super) struct Step<'a> {
 
 impl Step<'_> {
     /// All tokens with their positions, in order.
-    fn places(&self) -> impl Iterator<Item = (Token, usize)> {
+    pub fn places(&self) -> impl Iterator<Item = (Token, usize)> {
         self.runs.iter().flat_map(|run| run.tokens.iter().zip(run.start..).map(|(token, position)| (*token, position)))
     }
 
@@ -136,59 +117,18 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// x += output(attention(qkv(h))): causal self-attention with grouped queries, rotated if [`Step::rope`] was called.
-    pub fn attention(&mut self, layer: usize, qkv: &Qkv, output: &Linear) {
-        let (params, gguf, kernels, team, layout) = (self.params, self.gguf, self.kernels, self.team, self.layout);
-        let (n_q, n_kv, head_dim) = (params.n_q(), params.n_kv(), params.head_dim);
-        let width = n_q + 2 * n_kv;
-        let tokens = self.places().count();
-        let Buffers { x, h, wide, middle, turns, work } = &mut *self.buffers;
+    /// h = x: what the first block reads in a family whose norms come after the blocks.
+    pub fn read(&mut self) {
+        let Buffers { x, h, .. } = &mut *self.buffers;
+        h.clone_from(x);
+    }
 
-        linear(kernels, team, work, gguf, &qkv.parts, h, wide);
-
-        let pairs = turns.len() / tokens;
-        let scale = 1.0 / (head_dim as f32).sqrt();
-        team.for_each_chunk(wide, width, |t, row| {
-            for head in row[..n_q + n_kv].chunks_exact_mut(head_dim) {
-                rotate(head, &turns[t * pairs..][..pairs]);
-            }
-            row[..n_q].iter_mut().for_each(|q| *q *= scale);
-        });
-
-        let mut first = 0;
-        for run in &mut self.runs {
-            let (start, len, rows) = (run.start, run.tokens.len(), &wide[first * width..]);
-            let first_page = start / PAGE;
-            team.for_each_chunk(&mut run.sequence.pages[first_page..(start + len).div_ceil(PAGE)], 1, |i, page| {
-                let page_start = (first_page + i) * PAGE;
-                for position in start.max(page_start)..(start + len).min(page_start + PAGE) {
-                    let row = &rows[(position - start) * width..][..width];
-                    for head in 0..params.n_head_kv {
-                        let part = layout.part(&mut page[0], layer, head);
-                        let key = &row[n_q + head * head_dim..][..head_dim];
-                        let value = &row[n_q + n_kv + head * head_dim..][..head_dim];
-                        kernels.store(part, position, key, value);
-                    }
-                }
-            });
-            first += len;
-        }
-
-        resize(middle, tokens * n_q);
-        let mut rest = &mut middle[..];
-        let mut first = 0;
-        for run in &self.runs {
-            let len = run.tokens.len();
-            let (out, after) = rest.split_at_mut(len * n_q);
-            let queries = &wide[first * width..];
-            let pages: Vec<&[u16]> = run.sequence.pages.iter().map(|page| &page[..]).collect();
-            attend(kernels, team, &layout, layer, params, &pages, run.start, queries, out);
-            rest = after;
-            first += len;
-        }
-
-        linear(kernels, team, work, gguf, std::slice::from_ref(output), middle, h);
-        add(team, x, h, params.n_embd);
+    /// x = h = norm(x): a norm after a block.
+    pub fn norm_after(&mut self, norm: &Norm) -> Result<()> {
+        self.norm(norm)?;
+        let Buffers { x, h, .. } = &mut *self.buffers;
+        x.copy_from_slice(h);
+        Ok(())
     }
 
     /// x += down(SiLU(gate(h)) * up(h)) (Shazeer, 2020, arXiv:2002.05202). `gate_up` are the two, in this order.
@@ -215,59 +155,20 @@ impl Step<'_> {
         add(team, x, h, self.params.n_embd);
     }
 
-    /// logits = output(norm(x)) for the step's tokens that `wanted` names, in that order.
-    pub fn logits(&mut self, wanted: &[usize], norm: &Norm, output: &Linear, logits: &mut [f32]) {
+    /// logits = output(norm(x)) for the step's tokens that `wanted` names, in that order; without a norm, output(x).
+    pub fn logits(&mut self, wanted: &[usize], norm: Option<&Norm>, output: &Linear, logits: &mut [f32]) {
         let (gguf, kernels, n_embd) = (self.gguf, self.kernels, self.params.n_embd);
         let Buffers { x, h, work, .. } = &mut *self.buffers;
         resize(h, wanted.len() * n_embd);
-        self.team.for_each_chunk(h, n_embd, |i, h| apply_norm(kernels, norm, &x[wanted[i] * n_embd..][..n_embd], h));
+        self.team.for_each_chunk(h, n_embd, |i, h| {
+            let x = &x[wanted[i] * n_embd..][..n_embd];
+            match norm {
+                Some(norm) => apply_norm(kernels, norm, x, h),
+                None => h.copy_from_slice(x),
+            }
+        });
         product(kernels, self.team, work, gguf, std::slice::from_ref(output), h, logits);
     }
-}
-
-/// Attention of one run's tokens. `rows` starts with the first one's queries, keys and values; `out` is
-/// `[token][n_q]`.
-#[allow(clippy::too_many_arguments)] // one call, split off for its length
-fn attend(
-    kernels: &'static Kernels,
-    team: &Team,
-    layout: &Layout,
-    layer: usize,
-    params: &Params,
-    pages: &[&[u16]],
-    start: usize,
-    rows: &[f32],
-    out: &mut [f32],
-) {
-    let (n_q, head_dim, group) = (params.n_q(), params.head_dim, params.n_head / params.n_head_kv);
-    let width = n_q + 2 * params.n_kv();
-    let query = |t: usize, head: usize| &rows[t * width + head * head_dim..][..head_dim];
-    // Tokens that share the loads of keys and values; where there are few, threads share one token's heads instead.
-    const TOGETHER: usize = 8;
-    if out.len() < TOGETHER * n_q {
-        team.for_each_chunk(out, group * head_dim, |i, out| {
-            let (t, head) = (i / params.n_head_kv, i % params.n_head_kv);
-            let mut queries: Vec<_> = (out.chunks_exact_mut(head_dim).enumerate())
-                .map(|(i, out)| Query { q: query(t, head * group + i), visible: start + t + 1, out })
-                .collect();
-            kernels.attend(layout.head(pages, layer, head), &mut queries);
-        });
-        return;
-    }
-    team.for_each_chunk(out, TOGETHER * n_q, |i, out| {
-        let mut outs: Vec<_> = out.chunks_exact_mut(head_dim).map(Some).collect();
-        for head in 0..params.n_head_kv {
-            let mut queries = Vec::with_capacity(TOGETHER * group);
-            for t in 0..outs.len() / params.n_head {
-                let visible = start + i * TOGETHER + t + 1;
-                for q in head * group..(head + 1) * group {
-                    let out = outs[t * params.n_head + q].take().expect("each head of each token once");
-                    queries.push(Query { q: query(i * TOGETHER + t, q), visible, out });
-                }
-            }
-            kernels.attend(layout.head(pages, layer, head), &mut queries);
-        }
-    });
 }
 
 fn apply_norm(kernels: &Kernels, norm: &Norm, x: &[f32], out: &mut [f32]) {
@@ -278,7 +179,7 @@ fn apply_norm(kernels: &Kernels, norm: &Norm, x: &[f32], out: &mut [f32]) {
 }
 
 /// out = `[token][results of all parts side by side]`, made as long as that takes.
-fn linear(
+pub(super) fn linear(
     kernels: &'static Kernels,
     team: &Team,
     work: &mut Workspace,
@@ -316,7 +217,7 @@ fn product(
 }
 
 /// x += y, both `[token][width]`.
-fn add(team: &Team, x: &mut [f32], y: &[f32], width: usize) {
+pub(super) fn add(team: &Team, x: &mut [f32], y: &[f32], width: usize) {
     team.for_each_chunk(x, width, |t, x| {
         for (x, y) in x.iter_mut().zip(&y[t * width..][..width]) {
             *x += y;
@@ -325,6 +226,6 @@ fn add(team: &Team, x: &mut [f32], y: &[f32], width: usize) {
 }
 
 /// A buffer of this length, whatever it holds: it is written before it is read.
-fn resize(buffer: &mut Vec<f32>, len: usize) {
+pub(super) fn resize(buffer: &mut Vec<f32>, len: usize) {
     buffer.resize(len, 0.0);
 }

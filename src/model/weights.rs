@@ -5,6 +5,8 @@ use crate::gguf::TensorInfo;
 use crate::quant::{dequantize, is_supported, supported_types};
 use crate::{Error, Gguf, Result};
 
+use super::params::Params;
+
 /// y = W x + b. `W` stays where it is in the file.
 #[derive(Debug)]
 pub(super) struct Linear {
@@ -57,6 +59,15 @@ impl Loader<'_> {
     /// The same, if it is there.
     pub fn linear_if(&self, name: &str, rows: usize, cols: usize) -> Result<Option<Linear>> {
         self.gguf.tensor(&format!("{name}.weight")).map(|_| self.linear(name, rows, cols)).transpose()
+    }
+
+    /// The table of learned positions, `position_embd.weight`. It bounds the context, whatever the metadata says.
+    pub fn positions(&self, p: &mut Params) -> Result<Linear> {
+        let rows = self.gguf.tensor("position_embd.weight").map_or(p.n_ctx_train, |t| t.dims.rows());
+        let table = self.linear("position_embd", rows, p.n_embd)?;
+        p.n_ctx_train = p.n_ctx_train.min(rows);
+        p.n_ctx_max = p.n_ctx_train;
+        Ok(table)
     }
 
     /// `name.weight`, and `name.bias` if `with_bias`.

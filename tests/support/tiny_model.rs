@@ -1,4 +1,4 @@
-//! Tiny models with random weights: Llama and GPT-2 of two layers, as GGUF bytes.
+//! Tiny models with random weights, of every family with two layers, as GGUF bytes.
 #![allow(dead_code)] // each test crate uses its own part
 
 use pumice::quant::GgmlType;
@@ -71,6 +71,56 @@ impl Tiny {
             }
         }
         m
+    }
+
+    /// The same, with norms after the blocks.
+    pub fn gpt1() -> Self {
+        let mut m = Self::gpt2().of_family("gpt1");
+        for suffix in ["weight", "bias"] {
+            m.remove_tensor(&format!("output_norm.{suffix}"));
+            for i in 0..N_LAYER {
+                m.rename(&format!("blk.{i}.attn_norm.{suffix}"), &format!("blk.{i}.attn_output_norm.{suffix}"));
+                m.rename(&format!("blk.{i}.ffn_norm.{suffix}"), &format!("blk.{i}.layer_output_norm.{suffix}"));
+            }
+        }
+        m
+    }
+
+    /// The same as GPT-2, with scores as they are and a second layer that sees the last forty positions.
+    pub fn gptneo() -> Self {
+        let mut m = Self::gpt2().of_family("gptneo");
+        m.set("gptneo.attention.scale", gguf::f32(1.0));
+        m.set("gptneo.attention.sliding_window", gguf::u32(40));
+        m.set("gptneo.attention.sliding_window_pattern", Self::pattern([false, true]));
+        m
+    }
+
+    /// Which of the two layers see the last few positions only.
+    pub fn pattern(local: [bool; N_LAYER]) -> Value {
+        gguf::array(7, local.into_iter().map(gguf::bool).collect())
+    }
+
+    /// The same tensors under another family's keys.
+    fn of_family(mut self, arch: &str) -> Self {
+        let old = self.keys.iter().find(|(key, _)| key.ends_with(".block_count")).expect("a family's key").0.clone();
+        let old = old.trim_end_matches("block_count");
+        for (key, _) in &mut self.keys {
+            if let Some(rest) = key.strip_prefix(old) {
+                *key = format!("{arch}.{rest}");
+            }
+        }
+        self.set("general.architecture", gguf::str(arch));
+        self
+    }
+
+    fn rename(&mut self, from: &str, to: &str) {
+        let tensor = self.remove_tensor(from);
+        self.tensors.push(Tensor { name: to.to_owned(), ..tensor });
+    }
+
+    /// One of each family.
+    pub fn all() -> [Self; 4] {
+        [Self::llama(), Self::gpt2(), Self::gpt1(), Self::gptneo()]
     }
 
     fn common(arch: &str) -> Self {
