@@ -2,13 +2,14 @@
 //!
 //! [`Gguf::open`] checks everything once: each length against the bytes that remain, each product before it is used,
 //! each tensor's place. What is read afterwards is borrowed from the file's bytes and cannot fail. Versions 1, 2 and
-//! 3 are read, little-endian, and models that are split into several files.
+//! 3 are read, little-endian, and models that are split into several files. A [`Header`] writes version 3.
 
 mod cursor;
 mod file;
 mod split;
 mod tensor;
 mod value;
+mod write;
 
 use std::fmt;
 use std::path::Path;
@@ -18,6 +19,7 @@ use crate::map::Bytes;
 
 pub use tensor::{Dims, TensorInfo};
 pub use value::{Array, Value, ValueType};
+pub use write::{Data, Element, Encoded, Header};
 
 /// A GGUF model file, or all files of a split one, with its metadata and tensor table.
 ///

@@ -4,6 +4,7 @@
 //!
 //! - [`error`]: the one error type
 //! - [`map`]: immutable bytes, mapped or in memory
+//! - [`replace`]: files written beside their place, then renamed
 //! - [`quant`]: the quantized block formats, scalar: the specification of every kernel
 //! - [`gguf`]: bytes to typed metadata and a tensor table
 //! - [`pool`]: the worker threads of a forward step
@@ -21,6 +22,7 @@ pub mod map;
 pub mod model;
 pub mod pool;
 pub mod quant;
+pub mod replace;
 pub mod sample;
 pub mod token;
 
