@@ -4,7 +4,7 @@
     readme_commands.py
 
 Commands (```sh) run at the root of the repository. The C and Python examples are written to files and run against the
-built library, as the commands beside them say. The Rust example is a documentation test and runs with `cargo test`.
+built library, as the commands beside them say, in a virtual environment of their own. The Rust example is a documentation test and runs with `cargo test`.
 `cargo test` itself is skipped: whoever runs this has just run it.
 
 The examples use `model.gguf`; it stands for the embedded model here. $CARGO_TARGET_DIR is respected.
@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import venv
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
@@ -37,6 +38,9 @@ def main():
             (work / name).symlink_to(ROOT / name)
         (work / "target").symlink_to(TARGET)
         shutil.copy(model, work / "model.gguf")
+        venv.create(work / "venv", with_pip=True)
+        environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PUMICE_LIBRARY")}
+        environment["PATH"] = os.pathsep.join([str(work / "venv" / "bin"), environment["PATH"]])
         for language, content in blocks(readme):
             if language in ("c", "python"):
                 (work / {"c": "example.c", "python": "example.py"}[language]).write_text(content, encoding="utf-8")
@@ -47,8 +51,8 @@ def main():
                     # cargo runs where its sources are; all else where the examples were written
                     where = ROOT if command.startswith("cargo ") else work
                     print(f"$ {command}", flush=True)
-                    done = subprocess.run(command, shell=True, cwd=where, stdin=subprocess.DEVNULL, text=True,
-                                          stdout=subprocess.PIPE, timeout=1200)
+                    done = subprocess.run(command, shell=True, cwd=where, env=environment, text=True,
+                                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=1200)
                     print(done.stdout, flush=True)
                     if done.returncode != 0:
                         sys.exit(f"README.md: `{command}` ended with {done.returncode}")
