@@ -31,6 +31,15 @@ def functions():
     }
 
 
+def callbacks():
+    """name -> (result type, [argument type]), as the header spells them."""
+    found = {}
+    for result, name, arguments in re.findall(r"^typedef (\w+) \(PUMICE_CALL \*(\w+)\)\((.*)\);$", header(), flags=re.M):
+        kinds = [re.match(r"(.*?)\w+$", part).group(1).replace(" ", "") for part in arguments.split(", ")]
+        found[name] = (result, kinds)
+    return found
+
+
 def constants():
     """PUMICE_... -> number or text."""
     found = {}

@@ -1,10 +1,13 @@
 """The table of functions is the header's; and what is wrong in a call becomes a status. Both are read off the header."""
 
 import ctypes
+import inspect
 import unittest
 
-from support import MODEL, constants, functions
-from pumice import Finish, Outputs, Status, TokenFlag, _ffi, load_library
+from support import MODEL, callbacks, constants, functions
+import pumice
+from pumice import Finish, LogLevel, Outputs, Status, TokenFlag, _ffi, describe, load_library, metadata, model, session
+from pumice._watch import CONTINUE
 
 SCALARS = {
     "void": None,
@@ -20,6 +23,8 @@ SCALARS = {
     "pumice_seq": ctypes.c_int32,
     "pumice_progress_fn": _ffi.ProgressFn,
     "pumice_text_fn": _ffi.TextFn,
+    "pumice_read_fn": _ffi.ReadFn,
+    "pumice_log_fn": _ffi.LogFn,
     "pumice_drop_fn": _ffi.DropFn,
 }
 HANDLES = ("error", "options", "model", "session", "batch", "sampler")
@@ -54,22 +59,53 @@ class Table(unittest.TestCase):
             for found, (kind, argument) in zip(table_arguments, arguments):
                 self.assertIn(found, expected(kind), f"{name}: {argument}")
 
+    def test_every_callback_is_declared_as_in_the_header(self):
+        declared = callbacks()
+        self.assertGreaterEqual(len(declared), 3)
+        for name, (result, arguments) in declared.items():
+            function = SCALARS[name]
+            self.assertEqual(function._restype_, SCALARS[result], name)
+            # Text in a callback has a length instead of a NUL.
+            text = {"constchar*": ctypes.c_void_p}
+            self.assertEqual(
+                list(function._argtypes_), [text.get(kind) or next(iter(expected(kind))) for kind in arguments], name
+            )
+
     def test_constants_are_the_headers(self):
-        found = constants()
-        statuses = {"PUMICE_OK" if s == 0 else f"PUMICE_ERR_{s.name}": int(s) for s in Status}
-        for name, value in found.items():
-            if name.startswith("PUMICE_ERR_"):
-                self.assertEqual(statuses[name], value)
-        for prefix, enum in (("TOKEN", TokenFlag), ("OUTPUTS", Outputs), ("FINISH", Finish)):
-            members = {f"PUMICE_{prefix}_{member.name}": int(member) for member in enum}
-            self.assertEqual({n: v for n, v in found.items() if n.startswith(f"PUMICE_{prefix}_")}, members)
-        self.assertEqual(found["PUMICE_CONTINUE"], _ffi.CONTINUE)
+        enums = {
+            "ERR": Status, "TOKEN": TokenFlag, "OUTPUTS": Outputs, "FINISH": Finish, "META": metadata._Type,
+            "LOG": LogLevel, "TOKENIZE": model._Tokenize,
+        }
+        own = {"PUMICE_OK": Status.OK, "PUMICE_CONTINUE": CONTINUE, "PUMICE_SEQ_ALL": session._ALL}
+        own["PUMICE_DETOKENIZE_SPECIAL"] = model._DETOKENIZE_SPECIAL
+        for prefix, enum in enums.items():
+            own.update({f"PUMICE_{prefix}_{m.name}": int(m) for m in enum if (prefix, m.name) != ("ERR", "OK")})
+        # Options are set by their names, and the two ways to chat are one here.
+        other = ("PUMICE_KEY_", "PUMICE_VERSION_", "PUMICE_CHAT_")
+        found = {name: value for name, value in constants().items() if not name.startswith(other)}
+        self.assertEqual({name: own.get(name) for name in found}, found)
         library = load_library()
-        for name, value in found.items():
+        self.assertEqual(library.pumice_version_string(), constants()["PUMICE_VERSION_STRING"].encode())
+        for name, value in constants().items():
             if name.startswith("PUMICE_ERR_"):
                 self.assertEqual(library.pumice_status_name(value), name.encode())
             if name.startswith("PUMICE_KEY_"):
                 self.assertTrue(library.pumice_has_feature(b"key:" + value.encode()), name)
+
+    def test_every_status_has_an_exception(self):
+        classes = [type(pumice.errors.error(status, "")) for status in Status if status != Status.OK]
+        self.assertEqual(len(set(classes)), len(Status) - 1)
+        self.assertTrue(all(cls is getattr(pumice, cls.__name__) and cls is not pumice.Error for cls in classes))
+
+    def test_every_option_has_a_parameter(self):
+        takes = {
+            "model": pumice.Model.__init__, "session": pumice.Session.__init__, "sampler": pumice.Sampler.__init__,
+            "generate": pumice.Session.generate,
+        }
+        keys = [key["key"].split(".") for key in describe()["keys"]]
+        self.assertEqual({scope for scope, _name in keys}, set(takes))
+        for scope, name in keys:
+            self.assertIn(name, inspect.signature(takes[scope]).parameters)
 
 
 class Misuse(unittest.TestCase):

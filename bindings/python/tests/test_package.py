@@ -4,6 +4,7 @@ import contextlib
 import gc
 import io
 import math
+import mmap
 import os
 import tempfile
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from support import MODEL
 import pumice
-from pumice import model as model_module
+from pumice import _lend
 
 PROMPT = "It was a fine morning, and"
 
@@ -40,14 +41,37 @@ class Models(unittest.TestCase):
 
     def test_bytes_are_a_model_too_and_are_given_back(self):
         data = Path(MODEL).read_bytes()
-        before = len(model_module._lent)
+        before = len(_lend._lent)
         with pumice.Model(MODEL) as model:
             expected = "".join(model.generate(PROMPT, max_tokens=10, temperature=0))
-        for form in (data, bytearray(data), memoryview(data), memoryview(bytearray(data))):
+        file = open(MODEL, "rb")
+        self.addCleanup(file.close)
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.addCleanup(mapped.close)
+        for form in (data, bytearray(data), memoryview(data), memoryview(bytearray(data)), mapped):
             with pumice.Model.from_bytes(form) as model:
                 self.assertEqual("".join(model.generate(PROMPT, max_tokens=10, temperature=0)), expected)
-                self.assertEqual(len(model_module._lent), before + 1)
-            self.assertEqual(len(model_module._lent), before)
+                self.assertEqual(len(_lend._lent), before + 1)
+            self.assertEqual(len(_lend._lent), before)
+
+    def test_memory_is_lent_where_it_is(self):
+        data = bytearray(Path(MODEL).read_bytes())
+        with pumice.Model.from_buffer(memoryview(data).toreadonly()) as model, model.session() as session:
+            session.decode([1])
+            before = session.logits(copy=True)
+            with self.assertRaises(BufferError):
+                data.append(0)  # it would move
+            for at in range(len(data) - 100_000, len(data)):
+                data[at] = 0  # not what one should do, but what shows that there is no copy
+            session.reset()
+            session.decode([1])
+            self.assertNotEqual(session.logits().tolist(), before.tolist())
+        del session
+        data.append(0)
+        with self.assertRaises(TypeError):
+            pumice.Model.from_buffer("text")
+        with self.assertRaises(BufferError):
+            pumice.Model.from_buffer(memoryview(data)[::2])
 
     def test_errors_have_statuses(self):
         with self.assertRaises(pumice.Error) as caught:
@@ -55,11 +79,11 @@ class Models(unittest.TestCase):
         self.assertEqual(caught.exception.status, pumice.Status.IO)
         self.assertIsInstance(caught.exception, OSError)
         self.assertIn("/nowhere.gguf", str(caught.exception))
-        before = len(model_module._lent)
+        before = len(_lend._lent)
         for data in (b"", b"GGUX", Path(MODEL).read_bytes()[:100]):
             with self.assertRaises(pumice.FormatError):
                 pumice.Model.from_bytes(data)
-        self.assertEqual(len(model_module._lent), before)
+        self.assertEqual(len(_lend._lent), before)
         with tempfile.NamedTemporaryFile() as file:
             file.write(b"GGUF\3\0\0\0")
             file.flush()

@@ -7,16 +7,17 @@ import os
 import sys
 from ctypes import POINTER, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
+from ._watch import thread
 from .errors import error
 
-#: Callbacks. One that raises returns 0 to the library, which stops.
+# Callbacks.
 ProgressFn = ctypes.CFUNCTYPE(c_int32, c_void_p, c_uint64, c_uint64)
+ReadFn = ctypes.CFUNCTYPE(c_int32, c_void_p, c_uint64, c_void_p, c_size_t)
 TextFn = ctypes.CFUNCTYPE(c_int32, c_void_p, c_void_p, c_size_t, POINTER(c_int32), c_size_t)
+LogFn = ctypes.CFUNCTYPE(None, c_void_p, c_int32, c_void_p, c_size_t)
 DropFn = ctypes.CFUNCTYPE(None, c_void_p)
-
-CONTINUE = 1
 
 # Handles and text that is not NUL-terminated are plain addresses.
 _H = c_void_p
@@ -100,23 +101,26 @@ def _file_names() -> List[str]:
     return ["libpumice.so.0", "libpumice.so", "libpumice_capi.so"]
 
 
-def _candidates() -> Iterator[Path]:
+def _find() -> str:
+    """The library inside the package; else the newest one that the repository around it has built; else a name that the
+    system may know."""
     here = Path(__file__).resolve().parent
-    for name in _file_names():
-        yield here / name
+    names = _file_names()
+    bundled = [here / name for name in names]
+    built: List[Path] = []
     for parent in here.parents:
-        if (parent / "include" / "pumice.h").is_file():  # a checkout of the repository
-            for profile in ("release", "debug"):
-                for name in _file_names():
-                    yield parent / "target" / profile / name
+        if (parent / "include" / "pumice.h").is_file():
+            built = [parent / "target" / profile / name for profile in ("release", "dist", "debug") for name in names]
+    built.sort(key=lambda file: file.stat().st_mtime if file.is_file() else 0, reverse=True)
+    return next((str(file) for file in bundled + built if file.is_file()), names[0])
 
 
 _library: Optional[ctypes.CDLL] = None
 
 
 def load_library(path: Optional[os.PathLike[str] | str] = None) -> ctypes.CDLL:
-    """Loads the shared library, once for the process: ``path``, or what ``PUMICE_LIBRARY`` names, or one beside this
-    package, or one that the repository around it has built, or one that the system finds.
+    """Loads the shared library, once for the process: ``path``, or what ``PUMICE_LIBRARY`` names, or the one inside this
+    package, or the newest that the repository around it has built, or one that the system finds.
 
     Needs to be called only to name a path; then before anything else. Raises ``OSError`` if there is none, and
     ``RuntimeError`` if another one has been loaded.
@@ -130,10 +134,13 @@ def load_library(path: Optional[os.PathLike[str] | str] = None) -> ctypes.CDLL:
     if wanted is None:
         wanted = os.environ.get("PUMICE_LIBRARY")
     if wanted is None:
-        wanted = next((str(file) for file in _candidates() if file.is_file()), _file_names()[0])
+        wanted = _find()
     library = ctypes.CDLL(wanted)
     for name, (result, arguments) in PROTOTYPES.items():
-        function = getattr(library, name)
+        try:
+            function = getattr(library, name)
+        except AttributeError:
+            raise OSError(f"{wanted} is another version of pumice: it has no {name}") from None
         function.restype = result
         function.argtypes = arguments
     _library = library
@@ -163,17 +170,42 @@ def c_name(text: str) -> bytes:
     return text.encode()
 
 
+def attempt(name: str, *arguments: Any) -> Any:
+    """Calls a function, and raises what a callback has raised meanwhile."""
+    function = getattr(load_library(), name)
+    outer, thread.raised = thread.raised, None
+    try:
+        result = function(*arguments)
+        if thread.raised is not None:
+            raise thread.raised
+        return result
+    finally:
+        thread.raised = outer
+
+
 def call(name: str, *arguments: Any) -> None:
     """Calls a function that takes a ``pumice_error`` last and returns a status; raises if that is not 0."""
     _check(name, arguments)
     library = load_library()
     err = library.pumice_error_new()
     try:
-        status = getattr(library, name)(*arguments, err)
+        status = attempt(name, *arguments, err)
         if status != 0:
             raise error(status, library.pumice_error_message(err).decode("utf-8", "replace"))
     finally:
         library.pumice_error_free(err)
+
+
+def create(free: str, name: str, *arguments: Any) -> c_void_p:
+    """Calls a function that stores a handle, which ``free`` frees."""
+    out = c_void_p()
+    try:
+        call(name, *arguments, ctypes.byref(out))
+    except BaseException:
+        if out.value:  # a callback has raised, though the call succeeded
+            attempt(free, out)
+        raise
+    return out
 
 
 def read_bytes(name: str, *arguments: Any, size: int = 256) -> bytes:
@@ -181,8 +213,7 @@ def read_bytes(name: str, *arguments: Any, size: int = 256) -> bytes:
     length = c_size_t()
     buffer = ctypes.create_string_buffer(size)
     _check(name, arguments)
-    library = load_library()
-    status = getattr(library, name)(*arguments, buffer, size, ctypes.byref(length), None)
+    status = attempt(name, *arguments, buffer, size, ctypes.byref(length), None)
     if status != 0:
         buffer = ctypes.create_string_buffer(max(length.value, 1))
         call(name, *arguments, buffer, len(buffer), ctypes.byref(length))
@@ -194,8 +225,7 @@ def read_tokens(name: str, *arguments: Any, size: int = 256) -> List[int]:
     count = c_size_t()
     buffer = (c_int32 * size)()
     _check(name, arguments)
-    library = load_library()
-    status = getattr(library, name)(*arguments, buffer, size, ctypes.byref(count), None)
+    status = attempt(name, *arguments, buffer, size, ctypes.byref(count), None)
     if status != 0:
         buffer = (c_int32 * max(count.value, 1))()
         call(name, *arguments, buffer, len(buffer), ctypes.byref(count))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from ctypes import byref, c_void_p
-from typing import Any, Mapping, Optional, Union
+import logging
+from ctypes import c_void_p
+from typing import Any, Callable, List, Mapping, Optional, Union
 
-from ._ffi import call, load_library
+from ._ffi import ProgressFn, attempt, call, create
+from ._lend import give_back, lend
+from ._watch import guarded
+from .log import Log, LogLevel, log_fn
 
 OptionValue = Union[int, float, str, "list[str]"]
+#: Progress of a call: how much is done, of how much.
+Progress = Callable[[int, int], object]
 
 
 class Handle:
@@ -34,7 +40,7 @@ class Handle:
         """Frees what the library holds; a second time does nothing."""
         pointer, self._pointer = getattr(self, "_pointer", None), None
         if pointer is not None:
-            getattr(load_library(), self._free)(pointer)
+            attempt(self._free, pointer)
 
     def __enter__(self) -> Any:
         return self
@@ -56,9 +62,8 @@ class Options(Handle):
     _kind = "options"
 
     def __init__(self, scope: str, values: Mapping[str, Optional[OptionValue]]) -> None:
-        out = c_void_p()
-        call("pumice_options_new", byref(out))
-        super().__init__(out)
+        super().__init__(create(self._free, "pumice_options_new"))
+        self._kept: List[Any] = []
         for name, value in values.items():
             if value is not None:
                 self._set(f"{scope}.{name}".encode(), value)
@@ -74,3 +79,25 @@ class Options(Handle):
         else:
             for item in value:
                 self._set(key, item)
+
+    def set_progress(self, progress: Optional[Progress]) -> None:
+        """Calls a function while a call with these options runs. Without one, Ctrl-C can still stop it there."""
+
+        def tell(_user_data: Any, done: int, total: int) -> int:
+            return guarded(progress or _nothing, done, total)
+
+        function = ProgressFn(tell)
+        self._kept.append(function)
+        call("pumice_options_set_progress", self._handle, function, None)
+
+    def set_log(self, log: Optional[Log], level: Optional[int]) -> None:
+        """Messages go to ``log``, also from what is made with these options."""
+        if log is None:
+            return
+        if level is None:
+            level = LogLevel.DEBUG if isinstance(log, logging.Logger) else LogLevel.INFO
+        call("pumice_options_set_log", self._handle, int(level), log_fn, lend(log), give_back)
+
+
+def _nothing(_done: int, _total: int) -> None:
+    pass

@@ -27,6 +27,7 @@ class Status(IntEnum):
     UNKNOWN_KEY = -15
     WRONG_TYPE = -16
     UTF8 = -17
+    SYNTAX = -18
     NOT_FOUND = -19
 
 
@@ -52,20 +53,54 @@ class Error(Exception):
         return type(self), (int(self.status), self.message)
 
 
+class InternalError(Error, RuntimeError):
+    """A defect of the library, caught before it could do harm."""
+
+
+class NullError(Error, ValueError):
+    """A pointer that must not be NULL is. (This package passes none.)"""
+
+
 class InvalidError(Error, ValueError):
     """An argument or an option is outside its range."""
+
+
+class BadHandleError(Error):
+    """A handle is of another type, or was freed. (This package has ``ValueError`` for what is closed.)"""
 
 
 class BusyError(Error):
     """Another call is using the same session."""
 
 
+class PoisonedError(Error):
+    """An internal error left the object unusable, or it is a session from before a fork. It can only be closed."""
+
+
+class OutOfMemoryError(Error, MemoryError):
+    """Memory could not be had, or would exceed the session's limit."""
+
+
+class FileError(Error, OSError):
+    """The operating system refused to open, map, read or write a file."""
+
+    __str__ = Exception.__str__
+
+
 class FormatError(Error, ValueError):
-    """The file is broken or incomplete."""
+    """A file, or a saved state, is broken or incomplete."""
 
 
 class UnsupportedError(Error):
     """The file is sound, but this version or this computer cannot use it."""
+
+
+class MismatchError(Error, ValueError):
+    """Two things that do not belong together, such as the session of one model and the saved state of another."""
+
+
+class BufferTooSmallError(Error):
+    """A buffer is too small. (This package makes them large enough.)"""
 
 
 class ContextFullError(Error):
@@ -73,7 +108,7 @@ class ContextFullError(Error):
 
 
 class CancelledError(Error):
-    """A callback or ``Session.cancel`` stopped the call."""
+    """``Session.cancel`` stopped the call."""
 
 
 class UnknownKeyError(Error, KeyError):
@@ -86,31 +121,37 @@ class WrongTypeError(Error, TypeError):
     """An option, or a metadata value, is of another type."""
 
 
+class Utf8Error(Error, ValueError):
+    """Text is not UTF-8."""
+
+
+class InvalidSyntaxError(Error, ValueError):
+    """A chat template, or JSON, cannot be parsed."""
+
+
 class NotFoundError(Error, LookupError):
     """What was asked for by name or number does not exist."""
 
 
-class FileError(Error, OSError):
-    """The operating system refused to open, map or read a file."""
-
-    __str__ = Exception.__str__
-
-
-class OutOfMemoryError(Error, MemoryError):
-    """Memory could not be had."""
-
-
 _CLASSES: Dict[int, Type[Error]] = {
+    Status.INTERNAL: InternalError,
+    Status.NULL: NullError,
     Status.INVALID: InvalidError,
+    Status.BAD_HANDLE: BadHandleError,
     Status.BUSY: BusyError,
+    Status.POISONED: PoisonedError,
     Status.NO_MEMORY: OutOfMemoryError,
     Status.IO: FileError,
     Status.FORMAT: FormatError,
     Status.UNSUPPORTED: UnsupportedError,
+    Status.MISMATCH: MismatchError,
+    Status.BUFFER_TOO_SMALL: BufferTooSmallError,
     Status.CONTEXT_FULL: ContextFullError,
     Status.CANCELLED: CancelledError,
     Status.UNKNOWN_KEY: UnknownKeyError,
     Status.WRONG_TYPE: WrongTypeError,
+    Status.UTF8: Utf8Error,
+    Status.SYNTAX: InvalidSyntaxError,
     Status.NOT_FOUND: NotFoundError,
 }
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import ctypes
+import json
 import os
-from collections.abc import Mapping as AbstractMapping
-from ctypes import byref, c_double, c_int32, c_int64, c_size_t, c_void_p
+from ctypes import byref, c_char, c_int32, c_int64, c_void_p
 from enum import IntFlag
-from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Union
 
-from ._ffi import DropFn, borrowed, c_name, call, get_int, read_bytes, read_tokens, token_array
-from ._handle import Handle, Options
-from .errors import NotFoundError
+from ._ffi import ReadFn, borrowed, c_name, call, create, get_int, read_bytes, read_tokens, token_array
+from ._handle import Handle, Options, Progress
+from ._lend import Buffer, give_back, lend
+from ._watch import Watch, guarded
+from .log import Log
+from .metadata import Metadata
 
 if TYPE_CHECKING:
+    from .chat import Chat
     from .sampler import Sampler
     from .session import Session
+    from .stream import Stream
 
-MetadataValue = Union[int, float, bool, str, bytes, List[Any]]
+#: A message of a chat: at least ``{"role": "user", "content": "…"}``.
+Message = Mapping[str, Any]
 
 
 class TokenFlag(IntFlag):
@@ -33,52 +38,122 @@ class TokenFlag(IntFlag):
     END = 64
 
 
-# Buffers that models read from, by a number that the library hands back when it is done with one.
-_lent: Dict[int, Any] = {}
-_next_number = iter(range(1, 2**62))
+class _Tokenize(IntFlag):
+    """How a text is cut into tokens."""
+
+    ADD_SPECIAL = 1
+    PARSE_SPECIAL = 2
 
 
-def _forget(number: int) -> None:
-    _lent.pop(number, None)
+_DETOKENIZE_SPECIAL = 1
 
 
-_give_back = DropFn(_forget)
+class Memory(NamedTuple):
+    """What a session will take, in bytes."""
+
+    #: The model's file.
+    weights: int
+    #: Keys and values of one sequence as long as the context.
+    kv: int
+    #: A step's buffers.
+    scratch: int
+    total: int
 
 
 class Model(Handle):
     """A model: weights and vocabulary of a GGUF file. Immutable; any number of threads may use it at once.
 
-    ``mmap=False`` reads the file into memory instead of mapping it.
+    ``mmap=False`` reads the file into memory instead of mapping it; ``preload=True`` brings all of a mapped file into
+    memory before it returns. While either goes on, ``progress`` is called with the bytes done, and how many there are.
+    ``metadata_only=True`` reads the file's header only: metadata, ``tokenize``, ``chat_format`` and ``memory`` work, and
+    there are no sessions. ``log`` gets what the library has to say, also from sessions: a function of a ``LogLevel`` and
+    a text, or a ``logging.Logger``; ``log_level`` is the limit (``INFO``; for a logger, what it is set to).
+
+    An exception that ``progress`` or ``log`` raises, and Ctrl-C, end the opening and come out here.
     """
 
     _free = "pumice_model_free"
     _kind = "model"
 
-    def __init__(self, path: Union[str, "os.PathLike[str]"], *, mmap: Optional[bool] = None) -> None:
-        out = c_void_p()
-        with Options("model", {"mmap": mmap}) as options:
-            # Paths are UTF-8 in the library on every system.
-            call("pumice_model_open", c_name(os.fspath(path)), options._handle, byref(out))
-        super().__init__(out)
+    def __init__(
+        self,
+        path: Union[str, "os.PathLike[str]"],
+        *,
+        mmap: Optional[bool] = None,
+        preload: Optional[bool] = None,
+        metadata_only: Optional[bool] = None,
+        progress: Optional[Progress] = None,
+        log: Optional[Log] = None,
+        log_level: Optional[int] = None,
+    ) -> None:
+        values = {"mmap": mmap, "preload": preload, "metadata_only": metadata_only}
+        # Paths are UTF-8 in the library on every system.
+        self._open(values, progress, log, log_level, "pumice_model_open", c_name(os.fspath(path)))
+
+    def _open(
+        self,
+        values: Mapping[str, Optional[bool]],
+        progress: Optional[Progress],
+        log: Optional[Log],
+        log_level: Optional[int],
+        name: str,
+        *arguments: Any,
+    ) -> None:
+        with Watch(long=False), Options("model", values) as options:
+            options.set_progress(progress)
+            options.set_log(log, log_level)
+            super().__init__(create(self._free, name, *arguments, options._handle))
 
     @classmethod
-    def from_bytes(cls, data: Union[bytes, bytearray, memoryview]) -> "Model":
-        """A model whose file is in memory. The bytes are not copied, unless they are read-only and not ``bytes``; they
-        must not be changed while the model lives."""
-        view = memoryview(data)
-        address: Any
-        if view.readonly:
-            keep: Any = data if isinstance(data, bytes) else bytes(view)
-            address = ctypes.cast(ctypes.c_char_p(keep), c_void_p)
-        else:
-            keep = (ctypes.c_char * view.nbytes).from_buffer(view)
-            address = ctypes.cast(keep, c_void_p)
-        number = next(_next_number)
-        _lent[number] = keep
-        out = c_void_p()
-        call("pumice_model_open_memory", address, view.nbytes, _give_back, number, None, byref(out))
+    def from_buffer(
+        cls,
+        data: Any,
+        *,
+        metadata_only: Optional[bool] = None,
+        log: Optional[Log] = None,
+        log_level: Optional[int] = None,
+    ) -> "Model":
+        """A model whose file is in memory: ``bytes``, an ``mmap``, anything with the buffer protocol whose memory is in
+        one piece. It is not copied (on CPython), and must not be changed while the model, or a session of it, lives.
+        The other arguments are those of ``Model``."""
+        buffer = Buffer(data)
+        number = lend(buffer)
         model = cls.__new__(cls)
-        Handle.__init__(model, out)
+        memory = (c_void_p(buffer.address), buffer.size, give_back, number)
+        model._open({"metadata_only": metadata_only}, None, log, log_level, "pumice_model_open_memory", *memory)
+        return model
+
+    @classmethod
+    def from_bytes(cls, data: Any, **options: Any) -> "Model":
+        """As ``from_buffer``."""
+        return cls.from_buffer(data, **options)
+
+    @classmethod
+    def from_file(
+        cls,
+        file: Any,
+        *,
+        size: Optional[int] = None,
+        metadata_only: Optional[bool] = None,
+        progress: Optional[Progress] = None,
+        log: Optional[Log] = None,
+        log_level: Optional[int] = None,
+    ) -> "Model":
+        """A model whose file is read, into memory, through an object with ``seek`` and ``readinto``: a file in an
+        archive, an encrypted or a remote one. ``size`` is in bytes; without it, ``seek`` to the end has to tell.
+        With ``metadata_only``, no more than the header is read. The object is not used any more when this returns.
+        An exception that it raises comes out here. The other arguments are those of ``Model``."""
+        if size is None:
+            file.seek(0, os.SEEK_END)
+            size = int(file.tell())
+
+        def read(_user_data: Any, offset: int, target: int, length: int) -> int:
+            return guarded(_read_into, file, offset, target, length)
+
+        read_fn = ReadFn(read)
+        model = cls.__new__(cls)
+        values = {"metadata_only": metadata_only}
+        model._open(values, progress, log, log_level, "pumice_model_open_reader", read_fn, None, size)
         return model
 
     def __enter__(self) -> "Model":
@@ -142,6 +217,26 @@ class Model(Handle):
         """The size of the file."""
         return self._int("memory.weights")
 
+    def memory(
+        self,
+        *,
+        n_ctx: Optional[int] = None,
+        threads: Optional[int] = None,
+        chunk: Optional[int] = None,
+        kernels: Optional[str] = None,
+        embeddings: Optional[bool] = None,
+    ) -> Memory:
+        """Whether it will fit: what a session with these options takes, in bytes, before it is made. A model that was
+        opened with ``metadata_only`` knows too."""
+        values = {"n_ctx": n_ctx, "threads": threads, "chunk": chunk, "kernels": kernels, "embeddings": embeddings}
+        out = c_int64()
+        found = []
+        with Options("session", values) as options:
+            for name in Memory._fields:
+                call("pumice_model_memory", self._handle, options._handle, name.encode(), byref(out))
+                found.append(out.value)
+        return Memory(*found)
+
     @property
     def metadata(self) -> "Metadata":
         """The file's metadata, as a read-only mapping."""
@@ -151,7 +246,7 @@ class Model(Handle):
         """The tokens of a text. ``add_special`` adds the tokens that begin and end a text, as far as the model wants
         them; ``parse_special`` reads control tokens that are spelled out in the text."""
         data = text.encode()
-        flags = int(add_special) | int(parse_special) << 1
+        flags = _Tokenize.ADD_SPECIAL * add_special | _Tokenize.PARSE_SPECIAL * parse_special
         # A token has at least one byte of text, and two may be added.
         size = len(data) + 3
         return read_tokens("pumice_model_tokenize", self._handle, data, len(data), flags, size=size)
@@ -159,7 +254,8 @@ class Model(Handle):
     def detokenize_bytes(self, tokens: Iterable[int], *, special: bool = False) -> bytes:
         """The bytes of tokens, which may end inside a character. ``special`` shows control tokens."""
         array, count = token_array(tokens)
-        return read_bytes("pumice_model_detokenize", self._handle, array, count, int(special))
+        flags = _DETOKENIZE_SPECIAL if special else 0
+        return read_bytes("pumice_model_detokenize", self._handle, array, count, flags)
 
     def detokenize(self, tokens: Iterable[int], *, special: bool = False) -> str:
         """The text of tokens; U+FFFD stands for bytes that are no character."""
@@ -189,24 +285,68 @@ class Model(Handle):
         call("pumice_model_special_token", self._handle, c_name(name), byref(out))
         return out.value if out.value >= 0 else None
 
-    def session(
+    def chat_format(
         self,
+        messages: Iterable[Message],
         *,
-        n_ctx: Optional[int] = None,
-        threads: Optional[int] = None,
-        kernels: Optional[str] = None,
-        chunk: Optional[int] = None,
-    ) -> "Session":
-        """A session, in which sequences are fed to the model. See ``pumice.describe()`` for the options."""
+        tools: Optional[Sequence[Any]] = None,
+        add_generation_prompt: bool = True,
+        template: Optional[str] = None,
+        **variables: Any,
+    ) -> str:
+        """The text of a chat, by the model's chat template or by another ``template``.
+
+        Messages are mappings, at least ``{"role": "user", "content": "…"}``; ``tools`` are functions as JSON schemas
+        describe them; ``variables`` are what else the template knows. ``add_generation_prompt`` ends the text where the
+        assistant's answer begins. Cut it into tokens with ``tokenize(text, parse_special=True)``.
+
+        ``NotFoundError`` if the model has no template, ``InvalidSyntaxError`` if it cannot be parsed, ``InvalidError``
+        with the template's own words if it refuses the messages.
+        """
+        values = dict(variables, messages=[dict(message) for message in messages])
+        values["add_generation_prompt"] = add_generation_prompt
+        if tools is not None:
+            values["tools"] = list(tools)
+        data = json.dumps(values, ensure_ascii=False).encode()
+        own = None if template is None else c_name(template)
+        size = 2 * len(data) + 1024
+        return read_bytes("pumice_model_chat_format_json", self._handle, own, data, len(data), size=size).decode()
+
+    def session(self, **options: Any) -> "Session":
+        """A session, in which sequences are fed to the model; see ``Session`` for the options."""
         from .session import Session
 
-        return Session(self, n_ctx=n_ctx, threads=threads, kernels=kernels, chunk=chunk)
+        return Session(self, **options)
 
     def sampler(self, **options: Any) -> "Sampler":
         """A sampler; see ``Sampler`` for the options."""
         from .sampler import Sampler
 
         return Sampler(self, **options)
+
+    def chat(
+        self,
+        *,
+        system: Optional[str] = None,
+        messages: Iterable[Message] = (),
+        tools: Optional[Sequence[Any]] = None,
+        template: Optional[str] = None,
+        n_ctx: Optional[int] = None,
+        threads: Optional[int] = None,
+        memory_limit: Optional[int] = None,
+        **sampling: Any,
+    ) -> "Chat":
+        """A conversation in a session of its own, which closes with it; see ``Chat``."""
+        from .chat import Chat
+
+        session = self.session(n_ctx=n_ctx, threads=threads, memory_limit=memory_limit)
+        try:
+            chat = Chat(session, system=system, messages=messages, tools=tools, template=template, **sampling)
+        except BaseException:
+            session.close()
+            raise
+        chat._owned = session
+        return chat
 
     def generate(
         self,
@@ -217,57 +357,26 @@ class Model(Handle):
         n_ctx: Optional[int] = None,
         threads: Optional[int] = None,
         **sampling: Any,
-    ) -> Iterator[str]:
+    ) -> "Stream":
         """Streams the text that follows a prompt, from a session of its own; as ``Session.generate``."""
-        with self.session(n_ctx=n_ctx, threads=threads) as session:
-            yield from session.generate(prompt, max_tokens=max_tokens, stop=stop, **sampling)
-
-
-_ARRAY = 256
-_FLOATS = (6, 12)
-_BOOL, _STRING, _NESTED = 7, 8, 9
-
-
-class Metadata(AbstractMapping):  # type: ignore[type-arg]
-    """The metadata of a model's file. Strings are ``str``, or ``bytes`` where they are not UTF-8; arrays are lists."""
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-
-    def __len__(self) -> int:
-        out = c_size_t()
-        call("pumice_model_meta_count", self._model._handle, byref(out))
-        return out.value
-
-    def __iter__(self) -> Iterator[str]:
-        for index in range(len(self)):
-            yield borrowed("pumice_model_meta_key", self._model._handle, index).decode()
-
-    def __getitem__(self, key: str) -> MetadataValue:
-        kind, count = c_int32(), c_size_t()
-        if "\0" in key:  # in C it would end there
-            raise KeyError(key)
+        session = self.session(n_ctx=n_ctx, threads=threads)
         try:
-            call("pumice_model_meta_type", self._model._handle, key.encode(), byref(kind), byref(count))
-        except NotFoundError:
-            raise KeyError(key) from None
-        element = kind.value & ~_ARRAY
-        if kind.value & _ARRAY:
-            return [self._read(key.encode(), element, index) for index in range(count.value)]
-        return self._read(key.encode(), element, 0)
+            stream = session.generate(prompt, max_tokens=max_tokens, stop=stop, **sampling)
+        except BaseException:
+            session.close()
+            raise
+        stream._owned.append(session)
+        return stream
 
-    def _read(self, key: bytes, kind: int, index: int) -> MetadataValue:
-        handle = self._model._handle
-        if kind == _STRING:
-            raw = borrowed("pumice_model_meta_string", handle, key, index)
-            try:
-                return raw.decode()
-            except UnicodeDecodeError:
-                return raw
-        if kind in _FLOATS:
-            real = c_double()
-            call("pumice_model_meta_float", handle, key, index, byref(real))
-            return real.value
-        out = c_int64()
-        call("pumice_model_meta_int", handle, key, index, byref(out))
-        return bool(out.value) if kind == _BOOL else out.value
+
+def _read_into(file: Any, offset: int, target: int, length: int) -> None:
+    """Fills memory of the library's from a file."""
+    file.seek(offset)
+    at = 0
+    with memoryview((c_char * length).from_address(target)).cast("B") as memory:
+        while at < length:
+            with memory[at:] as rest:
+                count = file.readinto(rest)
+            if not count:
+                raise EOFError(f"the file ends at byte {offset + at}")
+            at += count

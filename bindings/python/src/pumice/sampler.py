@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ctypes import byref, c_float, c_int32, c_void_p
+from ctypes import byref, c_float, c_int32
 from typing import TYPE_CHECKING, Any, Iterable, Mapping, Optional
 
-from ._ffi import call, token_array
+from ._ffi import call, create, token_array
 from ._handle import Handle, Options
 
 if TYPE_CHECKING:
@@ -52,10 +52,8 @@ class Sampler(Handle):
         }
         if seed is not None and 2**63 <= seed < 2**64:  # the same 64 bits, as C takes them
             values["seed"] = seed - 2**64
-        out = c_void_p()
         with Options("sampler", values) as options:
-            call("pumice_sampler_new", model._handle, options._handle, byref(out))
-        super().__init__(out)
+            super().__init__(create(self._free, "pumice_sampler_new", model._handle, options._handle))
         if logit_bias:
             self.set_bias(logit_bias)
 
@@ -64,10 +62,8 @@ class Sampler(Handle):
 
     def copy(self) -> "Sampler":
         """A sampler with the same history and random numbers: both go on alike."""
-        out = c_void_p()
-        call("pumice_sampler_clone", self._handle, byref(out))
         clone = Sampler.__new__(Sampler)
-        Handle.__init__(clone, out)
+        Handle.__init__(clone, create(self._free, "pumice_sampler_clone", self._handle))
         return clone
 
     def set_bias(self, bias: Mapping[int, float]) -> None:

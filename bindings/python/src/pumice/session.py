@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import codecs
 import ctypes
-import signal
-import threading
+import os
 from ctypes import POINTER, byref, c_float, c_int32, c_size_t, c_void_p
 from enum import IntEnum
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
-from ._ffi import CONTINUE, ProgressFn, TextFn, call, get_int, read_tokens, token_array
-from ._handle import Handle, Options
-from .model import Model
+from . import stream
+from ._ffi import TextFn, attempt, c_name, call, create, get_int, load_library, read_bytes, read_tokens, token_array
+from ._handle import Handle, Options, Progress
+from ._lend import Buffer
+from ._watch import CONTINUE, Watch, guarded
+from .log import Log
+from .model import Message, Model
 from .sampler import Sampler
+from .stream import Finish, Stop, Stream
 
 Prompt = Union[str, Sequence[int]]
-Stop = Union[str, Sequence[str]]
-
-
-class Finish(IntEnum):
-    """Why a generation ended."""
-
-    #: The model ended its text.
-    END = 0
-    #: ``max_tokens``, or the context is full.
-    LENGTH = 1
-    #: One of the stop texts appeared.
-    STOP = 2
 
 
 class Outputs(IntEnum):
@@ -38,9 +29,37 @@ class Outputs(IntEnum):
     ALL = 2
 
 
+class Perf(NamedTuple):
+    """What a session has done since it was made, or since ``reset_perf``. A step is of the prompt if some sequence has
+    more than one token in it."""
+
+    prompt_tokens: int
+    prompt_seconds: float
+    decode_tokens: int
+    decode_seconds: float
+
+
+class TokenLogprob(NamedTuple):
+    """A token, and the natural logarithm of its probability."""
+
+    token: int
+    logprob: float
+
+
+#: The number that stands for all sequences.
+_ALL = -1
+
+
 class Session(Handle):
     """Sequences being fed to a model, and the threads that do it. One thread at a time: a second one that comes
-    meanwhile gets ``BusyError``. Use ``Model.session`` to make one."""
+    meanwhile gets ``BusyError``; different sessions do not wait for each other.
+
+    ``n_ctx`` is how many positions a sequence may have (default: as many as the model was trained on); ``threads``
+    includes the caller's (default: as many as this process may use); ``chunk`` is how many tokens of a prompt go through
+    the model together; ``kernels`` names the instruction set. ``memory_limit`` is how many bytes keys, values, buffers
+    and outputs may take (``OutOfMemoryError``; default: no limit); ``embeddings=True`` keeps what ``embedding`` gives.
+    ``log`` is as for ``Model``. Results do not depend on ``threads``, ``chunk`` and ``kernels``.
+    """
 
     _free = "pumice_session_free"
     _kind = "session"
@@ -51,48 +70,110 @@ class Session(Handle):
         *,
         n_ctx: Optional[int] = None,
         threads: Optional[int] = None,
-        kernels: Optional[str] = None,
         chunk: Optional[int] = None,
+        kernels: Optional[str] = None,
+        memory_limit: Optional[int] = None,
+        embeddings: Optional[bool] = None,
+        log: Optional[Log] = None,
+        log_level: Optional[int] = None,
     ) -> None:
-        values = {"n_ctx": n_ctx, "threads": threads, "kernels": kernels, "chunk": chunk}
-        out = c_void_p()
-        with Options("session", values) as options:
-            call("pumice_session_new", model._handle, options._handle, byref(out))
-        super().__init__(out)
+        values = {
+            "n_ctx": n_ctx,
+            "threads": threads,
+            "chunk": chunk,
+            "kernels": kernels,
+            "memory_limit": memory_limit,
+            "embeddings": embeddings,
+        }
+        with Watch(long=False), Options("session", values) as options:
+            options.set_log(log, log_level)
+            super().__init__(create(self._free, "pumice_session_new", model._handle, options._handle))
         self.model = model
+
+    def configure(
+        self,
+        *,
+        threads: Optional[int] = None,
+        chunk: Optional[int] = None,
+        kernels: Optional[str] = None,
+        memory_limit: Optional[int] = None,
+    ) -> None:
+        """Changes options; those that are not given stay as they are."""
+        values = {"threads": threads, "chunk": chunk, "kernels": kernels, "memory_limit": memory_limit}
+        with Options("session", values) as options:
+            call("pumice_session_configure", self._handle, options._handle)
 
     def __enter__(self) -> "Session":
         return self
 
+    def _int(self, name: str) -> int:
+        return get_int("pumice_session_get_int", self._handle, name)
+
+    def _watch(self, long: bool) -> Watch:
+        return Watch(self._stop, long=long)
+
     @property
     def n_ctx(self) -> int:
         """Positions that a sequence may have."""
-        return get_int("pumice_session_get_int", self._handle, "n_ctx")
+        return self._int("n_ctx")
 
     @property
     def threads(self) -> int:
         """Threads, the caller's included."""
-        return get_int("pumice_session_get_int", self._handle, "threads")
+        return self._int("threads")
+
+    @property
+    def chunk(self) -> int:
+        """Tokens of a prompt that go through the model together."""
+        return self._int("chunk")
 
     @property
     def kv_bytes(self) -> int:
         """Bytes that the keys and values of all sequences take now."""
-        return get_int("pumice_session_get_int", self._handle, "memory.kv")
+        return self._int("memory.kv")
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Bytes that a step's buffers take now."""
+        return self._int("memory.scratch")
+
+    @property
+    def memory_limit(self) -> int:
+        """Bytes that keys, values, buffers and outputs may take; 0: no limit."""
+        return self._int("memory.limit")
+
+    @property
+    def perf(self) -> Perf:
+        """Tokens and seconds so far."""
+        return Perf(
+            self._int("perf.prompt_tokens"),
+            self._int("perf.prompt_ns") / 1e9,
+            self._int("perf.decode_tokens"),
+            self._int("perf.decode_ns") / 1e9,
+        )
+
+    def reset_perf(self) -> None:
+        """Sets the counters of ``perf`` to 0."""
+        call("pumice_session_perf_reset", self._handle)
 
     def decode(self, tokens: Iterable[int]) -> None:
-        """Feeds tokens to sequence 0; afterwards output 0 belongs to the last one. If it fails, the sequence is as it
-        was."""
-        call("pumice_session_decode", self._handle, *token_array(tokens))
+        """Feeds tokens to sequence 0; afterwards output 0 belongs to the last one. If it fails, or is interrupted, the
+        sequence is as it was."""
+        array, count = token_array(tokens)
+        with self._watch(count > 8):
+            call("pumice_session_decode", self._handle, array, count)
 
     def decode_batch(self, runs: Iterable[Tuple[int, Iterable[int], Outputs]]) -> None:
         """Feeds runs of tokens, each ``(sequence, tokens, outputs)``, at once; afterwards the outputs that they ask for
-        can be read, in this order."""
-        batch = c_void_p()
-        call("pumice_batch_new", byref(batch))
-        with _Batch(batch) as owner:
+        can be read, in this order. If it fails, or is interrupted, all sequences are as they were."""
+        with _Batch(create(_Batch._free, "pumice_batch_new")) as batch:
+            total = 0
             for sequence, tokens, outputs in runs:
-                call("pumice_batch_add", owner._handle, sequence, *token_array(tokens), int(outputs))
-            call("pumice_session_decode_batch", self._handle, owner._handle)
+                array, count = token_array(tokens)
+                call("pumice_batch_add", batch._handle, sequence, array, count, int(outputs))
+                total += count
+            with self._watch(total > 8):
+                call("pumice_session_decode_batch", self._handle, batch._handle)
 
     def decode_all(self, tokens: Iterable[int]) -> None:
         """Feeds tokens to sequence 0 and leaves an output for each of them: what scoring a text needs."""
@@ -105,12 +186,9 @@ class Session(Handle):
         call("pumice_session_output_count", self._handle, byref(out))
         return out.value
 
-    def logits(self, index: int = 0, *, copy: bool = False) -> "memoryview[float]":
-        """The logits of an output: ``n_vocab`` f32 without a copy, so ``numpy.asarray(session.logits())`` costs nothing.
-        They are the session's own memory: read them before tokens are fed to it again, or it is reset or closed.
-        (A session that is merely forgotten stays open for them.) ``copy=True`` gives memory that lasts."""
+    def _floats(self, name: str, index: int, copy: bool) -> "memoryview[float]":
         out, count = POINTER(c_float)(), c_size_t()
-        call("pumice_session_logits", self._handle, index, byref(out), byref(count))
+        call(name, self._handle, index, byref(out), byref(count))
         array = ctypes.cast(out, POINTER(c_float * count.value)).contents
         if copy:
             array = type(array).from_buffer_copy(array)
@@ -118,6 +196,26 @@ class Session(Handle):
             array._session = self  # type: ignore[attr-defined]
         # ctypes says "<f", which memoryview itself cannot index.
         return memoryview(array).cast("B").cast("f")
+
+    def logits(self, index: int = 0, *, copy: bool = False) -> "memoryview[float]":
+        """The logits of an output: ``n_vocab`` f32 without a copy, so ``numpy.asarray(session.logits())`` costs nothing.
+        They are the session's own memory: read them before tokens are fed to it again, or it is reset or closed.
+        (A session that is merely forgotten stays open for them.) ``copy=True`` gives memory that lasts."""
+        return self._floats("pumice_session_logits", index, copy)
+
+    def embedding(self, index: int = 0, *, copy: bool = False) -> "memoryview[float]":
+        """The hidden state of an output, as the output matrix gets it: ``n_embd`` f32, lent as those of ``logits`` are.
+        ``InvalidError`` if the session was not made with ``embeddings=True``."""
+        return self._floats("pumice_session_embedding", index, copy)
+
+    def top_logprobs(self, count: int, index: int = 0) -> List[TokenLogprob]:
+        """The ``count`` most likely tokens of an output, or as many as there are, most likely first."""
+        size = min(count, self.model.n_vocab)
+        if size < 0:
+            raise OverflowError(f"{count} is no number of tokens")
+        tokens, logprobs, stored = (c_int32 * size)(), (c_float * size)(), c_size_t()
+        call("pumice_session_top_logprobs", self._handle, index, tokens, logprobs, size, byref(stored))
+        return [TokenLogprob(*pair) for pair in zip(tokens[: stored.value], logprobs[: stored.value])]
 
     def tokens(self, sequence: int = 0) -> List[int]:
         """The tokens that a sequence has been fed."""
@@ -127,15 +225,50 @@ class Session(Handle):
         """Forgets all but the first ``keep`` tokens of a sequence."""
         call("pumice_session_seq_truncate", self._handle, sequence, keep)
 
+    def fork(self, source: int, target: int, prefix: Optional[int] = None) -> None:
+        """Makes sequence ``target`` the first ``prefix`` tokens of ``source`` (default: all), whose keys and values the
+        two share; what it held before is forgotten."""
+        if prefix is None:
+            prefix = len(self.tokens(source))
+        call("pumice_session_seq_fork", self._handle, source, target, prefix)
+
+    def save(self, path: Union[str, "os.PathLike[str]"], sequence: Optional[int] = None) -> None:
+        """Writes a sequence, or all of them, to a file: tokens, keys and values, so that they need not be computed
+        again. The file is replaced as a whole, or left as it was."""
+        which = _ALL if sequence is None else sequence
+        call("pumice_session_state_save_file", self._handle, which, c_name(os.fspath(path)))
+
+    def load(self, path: Union[str, "os.PathLike[str]"], sequence: Optional[int] = None) -> None:
+        """Reads what ``save`` wrote: all sequences, in place of those there are; or a single one as ``sequence``,
+        whatever number it had. ``FormatError`` if it is damaged, ``MismatchError`` if it is another model's; then the
+        session is as it was. There are no outputs afterwards: ``truncate`` the last token and ``decode`` it again."""
+        which = _ALL if sequence is None else sequence
+        call("pumice_session_state_load_file", self._handle, which, c_name(os.fspath(path)))
+
+    def save_bytes(self, sequence: Optional[int] = None) -> bytes:
+        """As ``save``, into memory."""
+        return read_bytes("pumice_session_state_save", self._handle, _ALL if sequence is None else sequence)
+
+    def load_bytes(self, data: Any, sequence: Optional[int] = None) -> None:
+        """As ``load``, from anything with the buffer protocol."""
+        which = _ALL if sequence is None else sequence
+        buffer = Buffer(data)
+        try:
+            call("pumice_session_state_load", self._handle, which, c_void_p(buffer.address), buffer.size)
+        finally:
+            buffer.release()
+
     def reset(self) -> None:
         """Forgets all sequences and outputs."""
         call("pumice_session_reset", self._handle)
 
     def cancel(self) -> None:
         """Makes the call that another thread is in raise ``CancelledError`` soon; does nothing if there is none."""
-        from ._ffi import load_library
+        attempt("pumice_session_cancel", self._handle)
 
-        load_library().pumice_session_cancel(self._handle)
+    def _stop(self) -> None:
+        if self._pointer is not None:  # a callback may have closed the session
+            load_library().pumice_session_cancel(self._pointer)
 
     def _prompt(self, prompt: Prompt) -> List[int]:
         return self.model.tokenize(prompt) if isinstance(prompt, str) else list(prompt)
@@ -154,63 +287,64 @@ class Session(Handle):
         special: bool = False,
         sampler: Optional[Sampler] = None,
         **sampling: Any,
-    ) -> Iterator[str]:
+    ) -> Stream:
         """Streams the text that follows a prompt, in pieces of whole characters.
 
         The prompt, text or tokens, is fed to sequence 0. Ends when the model ends its text, at one of the ``stop``
         texts (which is not shown), after ``max_tokens`` tokens (0: no such bound), or when the context is full.
         ``sampling`` makes the sampler (``temperature=0.7, seed=1``; see ``Sampler``) unless one is given.
 
-        Between two pieces the session is free; the generator may be dropped at any time.
+        Nothing is computed before the first piece is asked for. Between two pieces the session is free; the stream may
+        be dropped at any time. Afterwards its ``text`` is the whole text, and ``finish`` says why it ended.
         """
-        tokens = self._prompt(prompt)
-        own = self._own_sampler(sampler, sampling)
-        try:
-            _generate_options(max_tokens, stop, special).close()  # the library's own checks
-            yield from self._stream(tokens, own or sampler, max_tokens, stop, special)
-        finally:
-            if own is not None:
-                own.close()
+        return self._stream(self._prompt(prompt), False, max_tokens, stop, special, sampler, sampling)
+
+    def chat(
+        self,
+        messages: Iterable[Message],
+        *,
+        tools: Optional[Sequence[Any]] = None,
+        template: Optional[str] = None,
+        variables: Optional[Dict[str, Any]] = None,
+        max_tokens: int = 0,
+        stop: Stop = (),
+        special: bool = False,
+        sampler: Optional[Sampler] = None,
+        **sampling: Any,
+    ) -> Stream:
+        """Streams the assistant's answer to a chat; the rest is as for ``generate``.
+
+        The messages, put into text by ``Model.chat_format``, replace what sequence 0 holds; of it, the tokens that they
+        begin with stay, so that a chat that goes on computes only what is new. The stream's ``message`` is the answer,
+        to be appended to the messages for the next turn. ``Chat`` does this by itself.
+        """
+        values = variables or {}
+        text = self.model.chat_format(messages, tools=tools, template=template, **values)
+        # Control tokens that somebody writes into a message become real, as in every runtime with text templates.
+        tokens = self.model.tokenize(text, parse_special=True)
+        return self._stream(tokens, True, max_tokens, stop, special, sampler, sampling)
 
     def _stream(
-        self, prompt: List[int], sampler: Any, max_tokens: int, stop: Stop, special: bool
-    ) -> Iterator[str]:
-        # The same loop as in pumice_session_generate, which tests compare it with.
-        self.decode(prompt)
-        sampler.accept(prompt)
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        text = _StopText(_stops(stop))
-        used, n_ctx, count = len(self.tokens()), self.n_ctx, 0
-        while True:
-            if count and count == max_tokens:
-                break
-            token = sampler.sample(self)
-            sampler.accept(token)
-            count += 1
-            if self.model.is_end(token):
-                break
-            shown, stopped = text.push(decoder.decode(self.model.detokenize_bytes([token], special=special)))
-            if shown:
-                yield shown
-            if stopped:
-                return
-            if count != max_tokens:
-                if used == n_ctx:
-                    break
-                self.decode([token])
-                used += 1
-        shown, stopped = text.push(decoder.decode(b"", final=True))
-        if not stopped:
-            shown += text.held
-        if shown:
-            yield shown
+        self,
+        tokens: List[int],
+        replace: bool,
+        max_tokens: int,
+        stop: Stop,
+        special: bool,
+        sampler: Optional[Sampler],
+        sampling: Dict[str, Any],
+    ) -> Stream:
+        _generate_options(max_tokens, stop, special).close()  # the library's own checks
+        own = self._own_sampler(sampler, sampling)
+        pieces = stream.pieces(self, own or sampler, tokens, replace, max_tokens, stop, special)
+        return Stream(pieces, [own] if own is not None else [])
 
     def complete(
         self,
         prompt: Prompt,
         *,
         on_text: Optional[Callable[[str], object]] = None,
-        on_progress: Optional[Callable[[int, int], object]] = None,
+        on_progress: Optional[Progress] = None,
         max_tokens: int = 0,
         stop: Stop = (),
         special: bool = False,
@@ -224,20 +358,6 @@ class Session(Handle):
         """
         tokens, count = token_array(self._prompt(prompt))
         pieces: List[str] = []
-        raised: List[BaseException] = []
-
-        interrupt = _Interrupt(self)
-
-        def guarded(action: Callable[..., object], *arguments: Any) -> int:
-            try:
-                interrupt.can_raise = True
-                action(*arguments)
-                interrupt.can_raise = False
-                return CONTINUE
-            except BaseException as exception:
-                interrupt.can_raise = False
-                raised.append(exception)
-                return 0
 
         def on_piece(_user_data: Any, data: int, length: int, _tokens: Any, _count: int) -> int:
             if not length:
@@ -246,15 +366,12 @@ class Session(Handle):
             pieces.append(piece)
             return guarded(on_text, piece) if on_text else CONTINUE
 
-        def on_prompt(_user_data: Any, done: int, total: int) -> int:
-            return guarded(on_progress, done, total) if on_progress else CONTINUE
-
         own = self._own_sampler(sampler, sampling)
         finish = c_int32()
-        text_fn, progress_fn = TextFn(on_piece), ProgressFn(on_prompt)
+        text_fn = TextFn(on_piece)
         try:
-            with interrupt, _generate_options(max_tokens, stop, special) as options:
-                call("pumice_options_set_progress", options._handle, progress_fn, None)
+            with self._watch(True), _generate_options(max_tokens, stop, special) as options:
+                options.set_progress(on_progress)
                 call(
                     "pumice_session_generate",
                     self._handle,
@@ -266,76 +383,16 @@ class Session(Handle):
                     None,
                     byref(finish),
                 )
-        except Exception:
-            if raised:
-                raise raised[0] from None
-            raise
         finally:
             if own is not None:
                 own.close()
         return "".join(pieces), Finish(finish.value)
 
 
-def _stops(stop: Stop) -> List[str]:
-    return [stop] if isinstance(stop, str) else list(stop)
-
-
 def _generate_options(max_tokens: int, stop: Stop, special: bool) -> Options:
-    return Options("generate", {"max_tokens": max_tokens, "stop": _stops(stop), "special": special})
-
-
-class _Interrupt:
-    """Ctrl-C while the library runs. Python notices it at the very start of a callback, before any ``try``, and there
-    ``KeyboardInterrupt`` would be printed and lost. So meanwhile Ctrl-C cancels the session's call, and the exception is
-    raised after it. Handlers other than Python's own are left alone."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._came = False
-        self._replaced = False
-        #: A callback of the user's runs, from which exceptions come out.
-        self.can_raise = False
-
-    def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-                self._replaced = True
-                signal.signal(signal.SIGINT, self._handle)
-
-    def _handle(self, _number: int, _frame: Any) -> None:
-        if self.can_raise:
-            raise KeyboardInterrupt
-        self._came = True
-        self._session.cancel()
-
-    def __exit__(self, *_exception: object) -> None:
-        if self._replaced:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        if self._came:
-            raise KeyboardInterrupt
+    return Options("generate", {"max_tokens": max_tokens, "stop": stream.stops(stop), "special": special})
 
 
 class _Batch(Handle):
     _free = "pumice_batch_free"
     _kind = "batch"
-
-
-class _StopText:
-    """Text on its way out, held back as long as it may be the beginning of a stop text."""
-
-    def __init__(self, stops: Sequence[str]) -> None:
-        self.stops = [stop for stop in stops if stop]
-        self.held = ""
-
-    def push(self, text: str) -> Tuple[str, bool]:
-        """Takes new text; gives what can be shown, and whether a stop text has appeared."""
-        held = self.held + text
-        found = [at for at in map(held.find, self.stops) if at >= 0]
-        if found:
-            self.held = ""
-            return held[: min(found)], True
-        longest = max(map(len, self.stops), default=0)
-        starts = range(max(0, len(held) - longest), len(held))
-        keep = next((at for at in starts if any(stop.startswith(held[at:]) for stop in self.stops)), len(held))
-        self.held = held[keep:]
-        return held[:keep], False
