@@ -1,7 +1,7 @@
 //! Vocabularies and tokenizers: text to tokens and back, as the file's metadata says.
 //!
-//! Two kinds are read, by `tokenizer.ggml.model`: byte-level BPE (`gpt2`) and SentencePiece BPE with byte fallback
-//! (`llama`). Conventions are llama.cpp's. Where it only approximates the regular expressions that models were trained
+//! Three kinds are read, by `tokenizer.ggml.model`: byte-level BPE (`gpt2`), SentencePiece BPE with byte fallback
+//! (`llama`) and GPT-1's BPE of lower-case words (`gpt1`). Conventions are llama.cpp's. Where it only approximates the regular expressions that models were trained
 //! with, the original ones are used: letters beyond ASCII have case and marks belong to words in `tekken` and `gpt-4o`,
 //! and East Asian ranges contain the spaces in them in the `deepseek` ones.
 //!
@@ -19,6 +19,7 @@ mod stream;
 mod tests;
 mod texts;
 mod vocab;
+mod word;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -31,6 +32,7 @@ use partition::{Part, partition};
 use special::Special;
 use spm::Spm;
 use vocab::{Vocab, attr};
+use word::Words;
 
 pub use stream::Decoder;
 
@@ -83,6 +85,7 @@ pub struct Tokenizer {
 enum Kind {
     Bpe(Bpe),
     Spm(Spm),
+    Words(Words),
 }
 
 impl Kind {
@@ -103,6 +106,7 @@ impl Kind {
         match self {
             Self::Bpe(bpe) => bpe.pre.add_bos,
             Self::Spm(_) => true,
+            Self::Words(_) => false,
         }
     }
 }
@@ -118,10 +122,16 @@ impl Tokenizer {
         let read: fn(&Vocab) -> Result<Kind> = match model {
             Some("gpt2") => |vocab| Bpe::new(vocab).map(Kind::Bpe),
             Some("llama") => |vocab| Spm::new(vocab).map(Kind::Spm),
+            Some("gpt1") => |vocab| Words::new(vocab).map(Kind::Words),
             None | Some("none" | "no_vocab") => return Err(Error::NoTokenizer { file: gguf.name().to_owned() }),
             Some(other) => {
                 let (file, found) = (gguf.name().to_owned(), other.to_owned());
-                return Err(Error::Unsupported { file, what: "tokenizer", found, supported: "gpt2, llama".to_owned() });
+                return Err(Error::Unsupported {
+                    file,
+                    what: "tokenizer",
+                    found,
+                    supported: "gpt1, gpt2, llama".to_owned(),
+                });
             }
         };
         let mut vocab = Vocab::new(gguf)?;
@@ -162,6 +172,9 @@ impl Tokenizer {
                     let unknown = self.special("unk");
                     spm.encode(&self.vocab, &text[range.clone()], !after_text, unknown, &mut out);
                 }
+                (Part::Text(range), Kind::Words(words)) => {
+                    words.encode(&self.vocab, &text[range.clone()], self.special("unk"), &mut out)?;
+                }
             }
             after_text = matches!(part, Part::Text(_));
         }
@@ -197,6 +210,7 @@ impl Tokenizer {
             match self.kind {
                 Kind::Bpe(_) => bpe::decode(text),
                 Kind::Spm(_) => spm::decode(text),
+                Kind::Words(_) => word::decode(text),
             }
         } else {
             Cow::Borrowed(&[])
@@ -294,6 +308,7 @@ impl fmt::Debug for Tokenizer {
         let kind = match self.kind {
             Kind::Bpe(_) => "byte-level BPE",
             Kind::Spm(_) => "SentencePiece BPE",
+            Kind::Words(_) => "BPE of lower-case words",
         };
         f.debug_struct("Tokenizer").field("kind", &kind).field("n_vocab", &self.n_vocab()).finish_non_exhaustive()
     }

@@ -16,12 +16,46 @@ const MERGES: &str = "tokenizer.ggml.merges";
 /// A byte-level BPE tokenizer.
 pub(super) struct Bpe {
     pub pre: &'static PreTokenizer,
-    /// The merges as the file writes them, `left right`; a merge's number is its rank. Who only decodes never needs
-    /// them, so the first text that is encoded builds their table.
-    ///
-    /// Looking pairs up by their text takes a little longer than by numbers of tokens, but a table by numbers first
-    /// looks up three tokens for each merge: 140 ms instead of 9 for the 280,000 merges of Llama 3.
-    merges: OnceLock<Texts>,
+    merges: Merges,
+}
+
+/// The merges as the file writes them, `left right`; a merge's number is its rank. Who only decodes never needs them, so
+/// the first text that is encoded builds their table.
+///
+/// Looking pairs up by their text takes a little longer than by numbers of tokens, but a table by numbers first looks
+/// up three tokens for each merge: 140 ms instead of 9 for the 280,000 merges of Llama 3.
+pub(super) struct Merges(OnceLock<Texts>);
+
+impl Merges {
+    /// Sees that the file has them.
+    pub fn new(vocab: &Vocab) -> Result<Merges> {
+        let merges = vocab.gguf.need_array(MERGES)?;
+        if merges.iter_strs().is_none() {
+            let found = format!("an array of {} {}", merges.len(), merges.elem_type().name());
+            return Err(vocab.gguf.bad_key(MERGES, found, "an array of strings"));
+        }
+        Ok(Merges(OnceLock::new()))
+    }
+
+    fn table(&self, vocab: &Vocab) -> Result<&Texts> {
+        if self.0.get().is_none() {
+            let merges = Texts::new(&vocab.gguf, MERGES, Equals::First)?;
+            return Ok(self.0.get_or_init(|| merges));
+        }
+        self.0.get().ok_or_else(|| Error::Internal { what: "the merges are gone".to_owned() })
+    }
+
+    /// What gives the rank of two neighbours in a text.
+    pub fn ranks<'a>(&'a self, vocab: &Vocab) -> Result<impl FnMut(&[u8], &[u8]) -> Option<u32> + use<'a>> {
+        let (table, mut line) = (self.table(vocab)?, Vec::new());
+        Ok(move |left: &[u8], right: &[u8]| {
+            line.clear();
+            line.extend_from_slice(left);
+            line.push(b' '); // no symbol has a space in it, so the line says where it is cut
+            line.extend_from_slice(right);
+            table.find(&line)
+        })
+    }
 }
 
 impl Bpe {
@@ -34,27 +68,14 @@ impl Bpe {
             found: name.to_owned(),
             supported: split::names().collect::<Vec<_>>().join(", "),
         })?;
-        let merges = gguf.need_array(MERGES)?;
-        if merges.iter_strs().is_none() {
-            let found = format!("an array of {} {}", merges.len(), merges.elem_type().name());
-            return Err(gguf.bad_key(MERGES, found, "an array of strings"));
-        }
-        Ok(Bpe { pre, merges: OnceLock::new() })
-    }
-
-    fn merges(&self, vocab: &Vocab) -> Result<&Texts> {
-        if self.merges.get().is_none() {
-            let merges = Texts::new(&vocab.gguf, MERGES, Equals::First)?;
-            return Ok(self.merges.get_or_init(|| merges));
-        }
-        self.merges.get().ok_or_else(|| Error::Internal { what: "the merges are gone".to_owned() })
+        Ok(Bpe { pre, merges: Merges::new(vocab)? })
     }
 
     /// Appends the tokens of `text`.
     pub fn encode(&self, vocab: &Vocab, text: &str, out: &mut Vec<Token>) -> Result<()> {
-        let merges = self.merges(vocab)?;
+        let mut rank = self.merges.ranks(vocab)?;
         let mut merger = Merger::default();
-        let (mut written, mut line) = (String::new(), Vec::new());
+        let mut written = String::new();
         let mut ends = Vec::new();
         split(self.pre.passes, text, &mut ends);
         let mut start = 0;
@@ -75,13 +96,7 @@ impl Bpe {
                 out.push(token);
                 continue;
             }
-            let joined = merger.merge(|left, right| {
-                line.clear();
-                line.extend_from_slice(&written[left]);
-                line.push(b' '); // the characters of the alphabet have no space, so the line says where it is cut
-                line.extend_from_slice(&written[right]);
-                merges.find(&line)
-            });
+            let joined = merger.merge(|left, right| rank(&written[left], &written[right]));
             for symbol in joined {
                 let text = &written[symbol];
                 match vocab.find(text) {

@@ -9,6 +9,7 @@
 mod chars;
 mod table;
 
+pub(super) use chars::is_punctuation;
 pub(super) use table::{PreTokenizer, find, names};
 
 use chars::{is_newline, is_space};

@@ -93,6 +93,17 @@ fn spm(with_bytes: bool) -> File {
     vocab(&tokens).str("tokenizer.ggml.model", "llama").array("tokenizer.ggml.scores", 6, scores)
 }
 
+/// GPT-1's kind: `<unk>`, then letters and words with and without the mark of their end.
+fn words() -> File {
+    let tokens =
+        ["<unk>", "l", "o", "w", "l</w>", "o</w>", "w</w>", "lo", "low</w>", "low", "e", "r</w>", "er</w>", "!</w>"];
+    let tokens: Vec<_> = tokens.iter().map(|text| (*text, if *text == "<unk>" { 2 } else { NORMAL })).collect();
+    vocab(&tokens)
+        .str("tokenizer.ggml.model", "gpt1")
+        .u32("tokenizer.ggml.unknown_token_id", 0)
+        .strs("tokenizer.ggml.merges", &["l o", "lo w</w>", "lo w", "e r</w>"])
+}
+
 const PLAIN: EncodeOptions = EncodeOptions { add_special: false, parse_special: false };
 const PARSED: EncodeOptions = EncodeOptions { add_special: false, parse_special: true };
 const FULL: EncodeOptions = EncodeOptions { add_special: true, parse_special: true };
@@ -289,6 +300,19 @@ fn what_is_missing_or_wrong_is_named() {
     assert_eq!(tokenizer.eos(), Some(11)); // beyond the vocabulary: as if the key were not there
     let error = tokenizer.token_bytes(264).unwrap_err();
     assert!(matches!(error, Error::TokenOutOfRange { token: 264, n_vocab: 264 }));
+}
+
+#[test]
+fn words_are_lowered_and_carry_their_ends() {
+    let tokenizer = words().open().unwrap();
+    assert_eq!(names(&tokenizer, " Low  LÖWER!w", FULL), ["low</w>", "low", "er</w>", "!</w>", "w</w>"]);
+    assert_eq!(names(&tokenizer, "lox ro", FULL), ["lo", "<unk>", "<unk>", "o</w>"]);
+    assert_eq!(names(&tokenizer, "<unk>", PARSED), ["<unk>"]);
+    let tokens = tokenizer.encode("Low lower!", FULL).unwrap();
+    assert_eq!(tokenizer.decode(&tokens, false).unwrap(), b"low lower ! ");
+    assert!((tokenizer.bos(), tokenizer.eos(), tokenizer.adds_bos()) == (None, None, false));
+    let tokens = tokenizer.encode(&"low".repeat(1 << 18), FULL).unwrap();
+    assert_eq!(tokens.len(), 1 << 18);
 }
 
 #[test]

@@ -83,7 +83,7 @@ pub(super) fn is_lower(c: char) -> bool {
 }
 
 /// `\p{P}`
-pub(super) fn is_punctuation(c: char) -> bool {
+pub(in crate::token) fn is_punctuation(c: char) -> bool {
     kind(c) == Kind::Punctuation
 }
 
