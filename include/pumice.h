@@ -237,6 +237,11 @@ extern "C" {
 #define PUMICE_ERR_UTF8 -17
 
 /**
+ * A chat template or JSON cannot be parsed.
+ */
+#define PUMICE_ERR_SYNTAX -18
+
+/**
  * What was asked for by name or key does not exist.
  */
 #define PUMICE_ERR_NOT_FOUND -19
@@ -261,6 +266,11 @@ extern "C" {
  * Flag of pumice_model_detokenize: show control tokens as the text they are named by.
  */
 #define PUMICE_DETOKENIZE_SPECIAL 1
+
+/**
+ * Flag of pumice_model_chat_format: end the text where the assistant's answer begins.
+ */
+#define PUMICE_CHAT_GENERATION_PROMPT 1
 
 /**
  * The token is text. (These flags come from pumice_model_token_flags; exactly one of the first six is set.)
@@ -481,7 +491,7 @@ PUMICE_API const char *PUMICE_CALL pumice_status_name(pumice_status status);
 
 /**
  * Whether this library, on this computer, has a feature: 1 or 0. Features are named like "arch:llama", "quant:q4_k",
- * "cpu:avx2" and "key:session.n_ctx". 0 for NULL and for names that it does not know.
+ * "cpu:avx2" and "key:session.n_ctx"; "chat" stands for chat templates. 0 for NULL and for names that it does not know.
  */
 PUMICE_API int32_t PUMICE_CALL pumice_has_feature(const char *name);
 
@@ -690,6 +700,31 @@ PUMICE_API pumice_status PUMICE_CALL pumice_model_token_flags(const pumice_model
  */
 PUMICE_API pumice_status PUMICE_CALL pumice_model_special_token(const pumice_model *model, const char *name,
     pumice_token *out, pumice_error *err);
+
+/**
+ * Writes a conversation out as the text that the model continues: `count` messages, each with a role ("system",
+ * "user", "assistant", or what else the template knows) and a content, all NUL-terminated UTF-8. `tmpl` is a chat
+ * template in Jinja2's language, NUL-terminated; NULL for the model's own. `flags`: PUMICE_CHAT_GENERATION_PROMPT or 0.
+ * Stores the size in bytes in `len`, and the text in `buf` if it has room for it (`cap` bytes), with a NUL behind it if
+ * that fits too; NULL and 0 just ask for the size. Tokenize it with PUMICE_TOKENIZE_ADD_SPECIAL and
+ * PUMICE_TOKENIZE_PARSE_SPECIAL, which does not double the token that begins a text. PUMICE_ERR_BUFFER_TOO_SMALL,
+ * PUMICE_ERR_UTF8, PUMICE_ERR_NOT_FOUND if the model has no template, PUMICE_ERR_SYNTAX if it cannot be parsed,
+ * PUMICE_ERR_INVALID if it refuses the messages (the message says why) or asks for too much work,
+ * PUMICE_ERR_UNSUPPORTED if the library was built without chat templates.
+ */
+PUMICE_API pumice_status PUMICE_CALL pumice_model_chat_format(const pumice_model *model, const char *tmpl,
+    const char *const *roles, const char *const *contents, size_t count, int32_t flags, char *buf, size_t cap,
+    size_t *len, pumice_error *err);
+
+/**
+ * As pumice_model_chat_format, for conversations that are more than roles and texts: `json`, `json_len` bytes of UTF-8,
+ * is a JSON object whose members become the template's variables: "messages" (required: a list of objects), "tools",
+ * "add_generation_prompt" (a truth value), and any other that the template knows. If the model has a template of its
+ * own for tools, it is used where there are some. PUMICE_ERR_SYNTAX also if the JSON cannot be parsed.
+ */
+PUMICE_API pumice_status PUMICE_CALL pumice_model_chat_format_json(const pumice_model *model,
+    const char *tmpl, const char *json, size_t json_len, char *buf, size_t cap, size_t *len,
+    pumice_error *err);
 
 /**
  * Makes a session without any sequence. Reads PUMICE_KEY_SESSION_* of `opts` (NULL: the defaults). The caller frees it

@@ -92,6 +92,44 @@ pub enum Error {
         /// The file.
         file: String,
     },
+    /// The file has no chat template, or none of this name.
+    #[error("{file}: the file has no chat template (`{key}` is missing)", key = shown(key))]
+    NoChatTemplate {
+        /// The file.
+        file: String,
+        /// The metadata key.
+        key: String,
+    },
+    /// A chat template cannot be parsed.
+    #[error("chat template, line {line}: {what}", what = shown(what))]
+    TemplateSyntax {
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there.
+        what: String,
+    },
+    /// A chat template does not take these messages, and says so itself.
+    #[error("the chat template refused the messages: {message}", message = shown(message))]
+    TemplateRefused {
+        /// The template's own words.
+        message: String,
+    },
+    /// A chat template cannot be run to its end with these messages.
+    #[error("chat template, line {line}: {what}", what = shown(what))]
+    TemplateFailed {
+        /// The line, from 1.
+        line: usize,
+        /// What went wrong there.
+        what: String,
+    },
+    /// Text is not JSON.
+    #[error("the JSON is wrong at byte {at}: expected {expected}")]
+    JsonSyntax {
+        /// The byte, from 0.
+        at: usize,
+        /// What would be right.
+        expected: &'static str,
+    },
     /// A token id that the vocabulary does not have.
     #[error("token {token} is outside the vocabulary of {n_vocab} tokens")]
     TokenOutOfRange {
@@ -159,6 +197,8 @@ pub enum ErrorKind {
     ContextFull,
     /// The caller cancelled the work.
     Cancelled,
+    /// A chat template or JSON cannot be parsed.
+    Syntax,
     /// What was asked for does not exist.
     NotFound,
 }
@@ -174,8 +214,13 @@ impl Error {
             | Self::MissingTensor { .. }
             | Self::BadTensor { .. } => ErrorKind::Format,
             Self::Unsupported { .. } => ErrorKind::Unsupported,
-            Self::NoTokenizer { .. } => ErrorKind::NotFound,
-            Self::TokenOutOfRange { .. } | Self::InvalidArgument { .. } | Self::NoCandidates => ErrorKind::Invalid,
+            Self::NoTokenizer { .. } | Self::NoChatTemplate { .. } => ErrorKind::NotFound,
+            Self::TemplateSyntax { .. } | Self::JsonSyntax { .. } => ErrorKind::Syntax,
+            Self::TokenOutOfRange { .. }
+            | Self::InvalidArgument { .. }
+            | Self::NoCandidates
+            | Self::TemplateRefused { .. }
+            | Self::TemplateFailed { .. } => ErrorKind::Invalid,
             Self::ContextFull { .. } => ErrorKind::ContextFull,
             Self::NoMemory { .. } => ErrorKind::NoMemory,
             Self::Cancelled => ErrorKind::Cancelled,

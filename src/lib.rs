@@ -10,10 +10,13 @@
 //! - [`pool`]: the worker threads of a forward step
 //! - [`cpu`]: the kernel tables, one per instruction set, all bit-equal to the scalar one
 //! - [`token`]: vocabularies and tokenizers
+//! - `chat`: chat templates (feature `chat`, on by default)
 //! - [`model`]: the forward pass, the KV cache, sessions
 //! - [`sample`]: logits to a token
 //! - [`generate`](mod@generate): the loop around them all
 
+#[cfg(feature = "chat")]
+pub mod chat;
 pub mod cpu;
 pub mod error;
 pub mod generate;
@@ -26,6 +29,8 @@ pub mod replace;
 pub mod sample;
 pub mod token;
 
+#[cfg(feature = "chat")]
+pub use chat::{ChatMessage, ChatOptions, ChatTemplate};
 pub use cpu::Kernels;
 pub use error::{Error, ErrorKind, GgufDefect, GgufPlace, Result};
 pub use generate::{Finish, GenerateOptions, Generated, Progress, generate};

@@ -5,6 +5,8 @@
 
 mod attention;
 mod batch;
+#[cfg(feature = "chat")]
+mod chat;
 mod gpt1;
 mod gpt2;
 mod kv;
@@ -24,6 +26,8 @@ pub use params::Params;
 pub use perf::Counters;
 pub use session::{Canceller, Session, SessionOptions};
 
+#[cfg(feature = "chat")]
+use crate::chat::ChatTemplate;
 use crate::token::Tokenizer;
 use crate::{Bytes, Error, Gguf, Result};
 use params::Keys;
@@ -54,6 +58,9 @@ struct Inner {
     family: Family,
     /// Built when it is first asked for.
     tokenizer: OnceLock<Result<Tokenizer>>,
+    /// Read when it is first asked for.
+    #[cfg(feature = "chat")]
+    chat: OnceLock<Result<ChatTemplate>>,
 }
 
 #[derive(Debug)]
@@ -123,7 +130,14 @@ impl Model {
         }
         let mut params = Params::read(&keys)?;
         let family = Family::load(&keys, &mut params, &Loader { gguf: &gguf })?;
-        Ok(Self(Arc::new(Inner { gguf: Arc::new(gguf), params, family, tokenizer: OnceLock::new() })))
+        Ok(Self(Arc::new(Inner {
+            gguf: Arc::new(gguf),
+            params,
+            family,
+            tokenizer: OnceLock::new(),
+            #[cfg(feature = "chat")]
+            chat: OnceLock::new(),
+        })))
     }
 
     /// The architectures that can be run, as GGUF files name them.

@@ -97,6 +97,8 @@ pub const PUMICE_ERR_UNKNOWN_KEY: i32 = -15;
 pub const PUMICE_ERR_WRONG_TYPE: i32 = -16;
 /// Text is not UTF-8.
 pub const PUMICE_ERR_UTF8: i32 = -17;
+/// A chat template or JSON cannot be parsed.
+pub const PUMICE_ERR_SYNTAX: i32 = -18;
 /// What was asked for by name or key does not exist.
 pub const PUMICE_ERR_NOT_FOUND: i32 = -19;
 
@@ -110,6 +112,9 @@ pub const PUMICE_TOKENIZE_ADD_SPECIAL: i32 = 1;
 pub const PUMICE_TOKENIZE_PARSE_SPECIAL: i32 = 2;
 /// Flag of pumice_model_detokenize: show control tokens as the text they are named by.
 pub const PUMICE_DETOKENIZE_SPECIAL: i32 = 1;
+
+/// Flag of pumice_model_chat_format: end the text where the assistant's answer begins.
+pub const PUMICE_CHAT_GENERATION_PROMPT: i32 = 1;
 
 /// The token is text. (These flags come from pumice_model_token_flags; exactly one of the first six is set.)
 pub const PUMICE_TOKEN_NORMAL: i32 = 1;
@@ -180,6 +185,7 @@ pub fn status(kind: ErrorKind) -> pumice_status {
         ErrorKind::Unsupported => PUMICE_ERR_UNSUPPORTED,
         ErrorKind::ContextFull => PUMICE_ERR_CONTEXT_FULL,
         ErrorKind::Cancelled => PUMICE_ERR_CANCELLED,
+        ErrorKind::Syntax => PUMICE_ERR_SYNTAX,
         ErrorKind::NotFound => PUMICE_ERR_NOT_FOUND,
     }
 }

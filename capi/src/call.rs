@@ -325,6 +325,12 @@ impl Call {
         Ok(())
     }
 
+    /// Checks where [`Self::fill_text`] writes, for calls that have work to do before.
+    pub fn room(&self, buffer: *mut c_char, cap: usize, len: *mut usize) -> Result<(), Fail> {
+        self.out("the place for the size", len)?;
+        if buffer.is_null() && cap > 0 { Err(Fail::null("buf")) } else { Ok(()) }
+    }
+
     /// The same for text, with a NUL behind it if there is room.
     pub fn fill_text(&self, text: &[u8], buffer: *mut c_char, cap: usize, len: *mut usize) -> Result<(), Fail> {
         self.fill(text, "buf", buffer.cast(), cap, len)?;

@@ -10,8 +10,20 @@ use crate::keys::{KEYS, Kind};
 use crate::library::VERSION_NUMBER;
 
 /// Groups of the header, in this order.
-const MODULES: [&str; 11] =
-    ["abi", "library", "error", "options", "model", "metadata", "tokenizer", "session", "batch", "sampler", "generate"];
+const MODULES: [&str; 12] = [
+    "abi",
+    "library",
+    "error",
+    "options",
+    "model",
+    "metadata",
+    "tokenizer",
+    "chat",
+    "session",
+    "batch",
+    "sampler",
+    "generate",
+];
 
 /// What stands before everything else.
 const INTRODUCTION: &str = "\

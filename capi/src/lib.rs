@@ -11,6 +11,7 @@ compile_error!("the C ABI turns panics into status codes, which takes panic = \"
 mod abi;
 mod batch;
 mod call;
+mod chat;
 mod error;
 mod generate;
 mod handle;

@@ -10,6 +10,9 @@ use crate::abi::*;
 use crate::call::{guard, guard_value};
 use crate::keys::{self, KEYS, Kind, Options};
 
+/// What a library may be built without.
+const FEATURES: &[&str] = if cfg!(feature = "chat") { &["chat"] } else { &[] };
+
 /// The version as the header has it: 0xMMmmpp00.
 pub const VERSION_NUMBER: u32 = number(env!("CARGO_PKG_VERSION_MAJOR")) << 24
     | number(env!("CARGO_PKG_VERSION_MINOR")) << 16
@@ -45,12 +48,14 @@ pub unsafe extern "C" fn pumice_status_name(status: pumice_status) -> *const c_c
 }
 
 /// Whether this library, on this computer, has a feature: 1 or 0. Features are named like "arch:llama", "quant:q4_k",
-/// "cpu:avx2" and "key:session.n_ctx". 0 for NULL and for names that it does not know.
+/// "cpu:avx2" and "key:session.n_ctx"; "chat" stands for chat templates. 0 for NULL and for names that it does not know.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pumice_has_feature(name: *const c_char) -> i32 {
     guard_value!(0, |call| {
-        let (scope, name) = call.name("name", name)?.split_once(':').unwrap_or_default();
+        let name = call.name("name", name)?;
+        let (scope, name) = name.split_once(':').unwrap_or(("", name));
         let has = match scope {
+            "" => FEATURES.contains(&name),
             "arch" => Model::architectures().any(|arch| arch == name),
             "quant" => quants().any(|quant| quant == name),
             "cpu" => Kernels::available().any(|kernels| kernels.name() == name),
@@ -94,8 +99,9 @@ fn describe() -> String {
         format!("{{\"key\":{name},\"type\":{kind},\"default\":{default},\"doc\":{doc}}}")
     });
     format!(
-        "{{\"version\":{},\"cpu\":{},\"arch\":{},\"quant\":{},\"keys\":[{}]}}",
+        "{{\"version\":{},\"features\":{},\"cpu\":{},\"arch\":{},\"quant\":{},\"keys\":[{}]}}",
         quoted(env!("CARGO_PKG_VERSION")),
+        list(&mut FEATURES.iter().map(|name| (*name).to_owned())),
         list(&mut Kernels::available().map(|kernels| kernels.name().to_owned())),
         list(&mut Model::architectures().map(str::to_owned)),
         list(&mut quants()),
@@ -138,5 +144,5 @@ fn name(status: pumice_status) -> &'static CStr {
     names!(PUMICE_OK PUMICE_ERR_INTERNAL PUMICE_ERR_NULL PUMICE_ERR_INVALID PUMICE_ERR_BAD_HANDLE PUMICE_ERR_BUSY
         PUMICE_ERR_POISONED PUMICE_ERR_NO_MEMORY PUMICE_ERR_IO PUMICE_ERR_FORMAT PUMICE_ERR_UNSUPPORTED
         PUMICE_ERR_MISMATCH PUMICE_ERR_BUFFER_TOO_SMALL PUMICE_ERR_CONTEXT_FULL PUMICE_ERR_CANCELLED
-        PUMICE_ERR_UNKNOWN_KEY PUMICE_ERR_WRONG_TYPE PUMICE_ERR_UTF8 PUMICE_ERR_NOT_FOUND)
+        PUMICE_ERR_UNKNOWN_KEY PUMICE_ERR_WRONG_TYPE PUMICE_ERR_UTF8 PUMICE_ERR_SYNTAX PUMICE_ERR_NOT_FOUND)
 }

@@ -29,7 +29,7 @@ SCALARS = {
 }
 HANDLES = ("error", "options", "model", "session", "batch", "sampler")
 # Where NULL has a meaning. Buffers may be NULL if their size is 0.
-NULLABLE = {"err", "opts", "fn", "drop", "user_data", "finish"}
+NULLABLE = {"err", "opts", "fn", "drop", "user_data", "finish", "tmpl"}
 
 
 def expected(kind):

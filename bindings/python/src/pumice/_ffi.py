@@ -61,6 +61,11 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "pumice_model_token_text": (_S, [_H, c_int32, _OUT, _SIZE, _H]),
     "pumice_model_token_flags": (_S, [_H, c_int32, POINTER(c_int32), _H]),
     "pumice_model_special_token": (_S, [_H, c_char_p, _TOKENS, _H]),
+    "pumice_model_chat_format": (
+        _S,
+        [_H, c_char_p, _OUT, _OUT, c_size_t, c_int32, c_char_p, c_size_t, _SIZE, _H],
+    ),
+    "pumice_model_chat_format_json": (_S, [_H, c_char_p, c_char_p, c_size_t, c_char_p, c_size_t, _SIZE, _H]),
     "pumice_session_new": (_S, [_H, _H, _OUT, _H]),
     "pumice_session_reset": (_S, [_H, _H]),
     "pumice_session_cancel": (None, [_H]),
