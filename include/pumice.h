@@ -76,6 +76,18 @@
 #define PUMICE_KEY_SESSION_KERNELS "session.kernels"
 
 /**
+ * Bytes that the keys and values, a step's buffers and the outputs of the session may take together; 0 for
+ * no limit. A call that would exceed it returns PUMICE_ERR_NO_MEMORY before it changes anything: sequences
+ * and outputs are as they were. (int, default 0)
+ */
+#define PUMICE_KEY_SESSION_MEMORY_LIMIT "session.memory_limit"
+
+/**
+ * 1 keeps the final hidden state of each output too, for pumice_session_embedding. (int, default 0)
+ */
+#define PUMICE_KEY_SESSION_EMBEDDINGS "session.embeddings"
+
+/**
  * Divides the logits before the draw, at least 0. 0 is greedy: always the most likely token. (float,
  * default 0.8)
  */
@@ -612,6 +624,22 @@ PUMICE_API pumice_status PUMICE_CALL pumice_model_get_int(const pumice_model *mo
     int64_t *out, pumice_error *err);
 
 /**
+ * What a session with these options (NULL: the defaults) will take, in bytes:
+ *
+ * - "weights": the model's file. All sessions of a model share it, and if it is mapped, all processes
+ * - "kv": the keys and values of one sequence that fills its context. Memory is taken as it is needed, for 128 positions
+ *   at a time
+ * - "scratch": the buffers of a step of "session.chunk" tokens on "session.threads" threads, and one output. A prompt with
+ *   fewer tokens takes less; each further output of a call takes 4 bytes for each token of the vocabulary (with
+ *   "session.embeddings", 4 * "n_embd" more)
+ * - "total": all of these
+ *
+ * PUMICE_ERR_NOT_FOUND for other names, PUMICE_ERR_INVALID for options that a session could not have.
+ */
+PUMICE_API pumice_status PUMICE_CALL pumice_model_memory(const pumice_model *model,
+    const pumice_options *opts, const char *name, int64_t *out, pumice_error *err);
+
+/**
  * A text that describes the model: "arch" (the architecture: "llama"), "quant" (the tensor type that most of the file is
  * made of: "Q4_K"). Stores a pointer to `len` bytes of UTF-8, not NUL-terminated, borrowed from the model: valid until
  * it is freed. PUMICE_ERR_NOT_FOUND for other names.
@@ -735,6 +763,14 @@ PUMICE_API pumice_status PUMICE_CALL pumice_session_new(const pumice_model *mode
     pumice_session **out, pumice_error *err);
 
 /**
+ * Changes how a session runs from the next call on, by those of PUMICE_KEY_SESSION_* that have been set in `opts` (and
+ * not unset again): "session.threads", "session.chunk", "session.kernels" and "session.memory_limit". "session.n_ctx" and
+ * "session.embeddings" may be set, but only to what they are. PUMICE_ERR_INVALID otherwise; nothing has changed then.
+ */
+PUMICE_API pumice_status PUMICE_CALL pumice_session_configure(pumice_session *session,
+    const pumice_options *opts, pumice_error *err);
+
+/**
  * Forgets all sequences and outputs, and frees their memory.
  */
 PUMICE_API pumice_status PUMICE_CALL pumice_session_reset(pumice_session *session, pumice_error *err);
@@ -753,7 +789,8 @@ PUMICE_API void PUMICE_CALL pumice_session_free(pumice_session *session);
 /**
  * Feeds `count` tokens (1 or more) to sequence 0; afterwards output 0 belongs to the last of them. A call that fails
  * or is cancelled leaves the sequence as it was, without outputs. PUMICE_ERR_INVALID for a token that the model does
- * not have, PUMICE_ERR_CONTEXT_FULL, PUMICE_ERR_NO_MEMORY, PUMICE_ERR_CANCELLED.
+ * not have, PUMICE_ERR_CONTEXT_FULL, PUMICE_ERR_NO_MEMORY (if it is because of "session.memory_limit", the outputs stay
+ * too), PUMICE_ERR_CANCELLED.
  */
 PUMICE_API pumice_status PUMICE_CALL pumice_session_decode(pumice_session *session,
     const pumice_token *tokens, size_t count, pumice_error *err);
@@ -778,6 +815,15 @@ PUMICE_API pumice_status PUMICE_CALL pumice_session_output_count(pumice_session 
  * there is no such output.
  */
 PUMICE_API pumice_status PUMICE_CALL pumice_session_logits(pumice_session *session, size_t index,
+    const float **out, size_t *count, pumice_error *err);
+
+/**
+ * The final hidden state of output number `index`, after the model's last norm and before the output matrix, if the
+ * session was made with "session.embeddings": stores a pointer to `count` floats ("n_embd" of them), borrowed from the
+ * session: valid until tokens are fed to it again, or it is reset or freed. PUMICE_ERR_INVALID if the option was not
+ * set, PUMICE_ERR_NOT_FOUND if there is no such output.
+ */
+PUMICE_API pumice_status PUMICE_CALL pumice_session_embedding(pumice_session *session, size_t index,
     const float **out, size_t *count, pumice_error *err);
 
 /**
@@ -810,6 +856,8 @@ PUMICE_API pumice_status PUMICE_CALL pumice_session_seq_truncate(pumice_session 
  * - "n_ctx": positions that a sequence may have; "threads"; "chunk": tokens of a prompt that go through the model
  *   together
  * - "memory.kv": bytes that the keys and values of all sequences take now
+ * - "memory.scratch": bytes that a step's buffers and the outputs take now; they are kept from one call to the next
+ * - "memory.limit": what "session.memory_limit" says
  * - "perf.prompt_tokens", "perf.prompt_ns": tokens, and nanoseconds, of the steps in which some sequence had more than
  *   one token, since the session was made or pumice_session_perf_reset was called
  * - "perf.decode_tokens", "perf.decode_ns": the same of the steps with one token of each sequence

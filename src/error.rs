@@ -167,6 +167,14 @@ pub enum Error {
         /// What they were for.
         what: &'static str,
     },
+    /// A session would take more than its options allow; nothing has changed.
+    #[error("the session would need {needed} bytes, its limit is {limit}")]
+    MemoryLimit {
+        /// Bytes of the KV cache, a step's buffers and the outputs that the call would have needed.
+        needed: usize,
+        /// Bytes that the session may take.
+        limit: usize,
+    },
     /// The caller cancelled the work; sequences are as they were before the call.
     #[error("cancelled")]
     Cancelled,
@@ -222,7 +230,7 @@ impl Error {
             | Self::TemplateRefused { .. }
             | Self::TemplateFailed { .. } => ErrorKind::Invalid,
             Self::ContextFull { .. } => ErrorKind::ContextFull,
-            Self::NoMemory { .. } => ErrorKind::NoMemory,
+            Self::NoMemory { .. } | Self::MemoryLimit { .. } => ErrorKind::NoMemory,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Internal { .. } => ErrorKind::Internal,
         }

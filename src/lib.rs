@@ -3,6 +3,7 @@
 //! The parts, from the bottom up; each uses only those above it in this list:
 //!
 //! - [`error`]: the one error type
+//! - [`log`]: messages for whoever embeds this library
 //! - [`map`]: immutable bytes, mapped or in memory
 //! - [`replace`]: files written beside their place, then renamed
 //! - [`quant`]: the quantized block formats, scalar: the specification of every kernel
@@ -21,6 +22,7 @@ pub mod cpu;
 pub mod error;
 pub mod generate;
 pub mod gguf;
+pub mod log;
 pub mod map;
 pub mod model;
 pub mod pool;
@@ -35,8 +37,9 @@ pub use cpu::Kernels;
 pub use error::{Error, ErrorKind, GgufDefect, GgufPlace, Result};
 pub use generate::{Finish, GenerateOptions, Generated, Progress, generate};
 pub use gguf::Gguf;
+pub use log::{Level, Log};
 pub use map::Bytes;
-pub use model::{Batch, Canceller, Counters, Model, ModelOptions, Outputs, Session, SessionOptions};
+pub use model::{Batch, Canceller, Counters, Memory, Model, ModelOptions, Outputs, Session, SessionOptions};
 pub use sample::{Sampler, SamplerOptions};
 pub use token::{Token, Tokenizer};
 

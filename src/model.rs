@@ -11,6 +11,9 @@ mod gpt1;
 mod gpt2;
 mod kv;
 mod llama;
+mod memory;
+mod options;
+mod outputs;
 mod params;
 mod perf;
 mod rope;
@@ -22,16 +25,19 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 pub use batch::{Batch, Outputs};
+pub use memory::Memory;
+pub use options::SessionOptions;
 pub use params::Params;
 pub use perf::Counters;
-pub use session::{Canceller, Session, SessionOptions};
+pub use session::{Canceller, Session};
 
 #[cfg(feature = "chat")]
 use crate::chat::ChatTemplate;
 use crate::token::Tokenizer;
 use crate::{Bytes, Error, Gguf, Result};
+use outputs::Wanted;
 use params::Keys;
-use step::Step;
+use step::{Step, Widths};
 use weights::Loader;
 
 /// How a model file is opened.
@@ -83,11 +89,19 @@ impl Family {
         }
     }
 
-    fn forward(&self, step: &mut Step, wanted: &[usize], logits: &mut [f32]) -> Result<()> {
+    fn forward(&self, step: &mut Step, wanted: Wanted) -> Result<()> {
         match self {
-            Self::Gpt1(model) => model.forward(step, wanted, logits),
-            Self::Gpt2(model) => model.forward(step, wanted, logits),
-            Self::Llama(model) => model.forward(step, wanted, logits),
+            Self::Gpt1(model) => model.forward(step, wanted),
+            Self::Gpt2(model) => model.forward(step, wanted),
+            Self::Llama(model) => model.forward(step, wanted),
+        }
+    }
+
+    /// What a step's buffers must have room for.
+    fn widths(p: &Params) -> Widths {
+        match &*p.arch {
+            "llama" => llama::Llama::widths(p),
+            _ => Widths::plain(p),
         }
     }
 }

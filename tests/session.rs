@@ -51,7 +51,7 @@ fn logits_do_not_depend_on_how_the_work_is_cut() {
         for kernels in Kernels::available() {
             for threads in [1, 2, 3] {
                 for chunk in [0, 1, 7, 16, 129] {
-                    let options = SessionOptions { threads, chunk, kernels: Some(kernels), n_ctx: 0 };
+                    let options = SessionOptions { threads, chunk, kernels: Some(kernels), ..options() };
                     let got = all_logits(&model, &options, &tokens);
                     assert!(got == expected, "{} with {threads} threads, chunks of {chunk}", kernels.name());
                 }
@@ -279,4 +279,101 @@ fn steps_are_counted_as_prompt_or_decode() {
     assert!(!counters.prompt_time.is_zero() && !counters.decode_time.is_zero());
     session.reset_counters();
     assert_eq!(session.counters(), pumice::Counters::default());
+}
+
+/// The rows of the tied output matrix, dequantized.
+fn output_rows(tiny: &Tiny) -> Vec<Vec<f32>> {
+    let bytes = &tiny.tensors[0].bytes;
+    let row_bytes = bytes.len() / N_VOCAB;
+    let row = |i: usize| {
+        let mut row = vec![0.0; N_EMBD];
+        pumice::quant::dequantize(GgmlType::Q8_0, &bytes[i * row_bytes..][..row_bytes], &mut row).unwrap();
+        row
+    };
+    (0..N_VOCAB).map(row).collect()
+}
+
+#[test]
+fn embeddings_are_what_logits_are_made_of() {
+    for tiny in [Tiny::llama(), Tiny::gpt2()] {
+        let model = tiny.build().unwrap();
+        let with = SessionOptions { embeddings: true, chunk: 3, ..options() };
+        let mut session = Session::new(&model, &with).unwrap();
+        session.decode_with(&tokens(10), Outputs::All, |_, _| ControlFlow::Continue(())).unwrap();
+        let rows = output_rows(&tiny);
+        for i in 0..10 {
+            let (embedding, logits) = (session.embedding(i).unwrap(), session.logits(i).unwrap());
+            assert_eq!(embedding.len(), N_EMBD);
+            for (row, logit) in rows.iter().zip(logits) {
+                let exact: f32 = row.iter().zip(embedding).map(|(w, x)| w * x).sum();
+                let size: f32 = row.iter().zip(embedding).map(|(w, x)| (w * x).abs()).sum();
+                assert!((exact - logit).abs() <= 0.02 * size, "{exact} and {logit}"); // activations are int8
+            }
+        }
+        assert!(session.embedding(10).is_none());
+        let expected = all_logits(&model, &options(), &tokens(10));
+        assert!((0..10).all(|i| bits(session.logits(i).unwrap()) == expected[i]));
+        let mut without = self::session(&model);
+        without.decode(&[1]).unwrap();
+        assert!(without.embedding(0).is_none());
+    }
+}
+
+#[test]
+fn progress_comes_after_each_layer_of_a_prompt() {
+    let model = Tiny::llama().build().unwrap();
+    let mut session = Session::new(&model, &SessionOptions { chunk: 5, ..options() }).unwrap();
+    let mut told = Vec::new();
+    let mut tell = |done, total| {
+        told.push((done, total));
+        ControlFlow::Continue(())
+    };
+    session.decode_with(&tokens(11), Outputs::Last, &mut tell).unwrap();
+    // Two layers: half of a chunk's five tokens after the first. The last chunk is one token, and tells once.
+    assert_eq!(told, [(2, 11), (5, 11), (7, 11), (10, 11), (11, 11)]);
+
+    // Stopping in the first layer of the second chunk: nothing of it is left, and no further layer is computed.
+    session.reset();
+    let mut calls = 0;
+    let stopped = session.decode_with(&tokens(11), Outputs::Last, |done, _| {
+        calls += 1;
+        if done < 7 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    assert!(matches!(stopped, Err(Error::Cancelled)));
+    assert_eq!((calls, session.tokens(0).len(), session.counters().prompt_tokens), (3, 0, 10 + 5));
+
+    // So does a cancellation that comes between two layers.
+    let canceller = session.canceller();
+    let mut calls = 0;
+    let stopped = session.decode_with(&tokens(11), Outputs::Last, |_, _| {
+        calls += 1;
+        canceller.cancel();
+        ControlFlow::Continue(())
+    });
+    assert!(matches!(stopped, Err(Error::Cancelled)));
+    assert_eq!((calls, session.tokens(0).len()), (1, 0));
+}
+
+#[test]
+fn a_session_can_be_configured_but_for_its_shape() {
+    let model = Tiny::llama().build().unwrap();
+    let expected = all_logits(&model, &options(), &tokens(30));
+    let mut session = session(&model);
+    session.decode(&tokens(30)[..10]).unwrap();
+    let scalar = Kernels::available().next();
+    let wanted = SessionOptions { threads: 3, chunk: 4, kernels: scalar, ..session.options().clone() };
+    session.configure(&wanted).unwrap();
+    assert_eq!((session.threads(), session.chunk(), session.kernels()), (3, 4, "scalar"));
+    session.decode(&tokens(30)[10..]).unwrap();
+    assert!(last(&session) == expected[29]);
+
+    for bad in [
+        SessionOptions { n_ctx: 299, ..wanted.clone() },
+        SessionOptions { embeddings: true, ..wanted.clone() },
+        SessionOptions { threads: 5000, chunk: 9, ..wanted.clone() },
+    ] {
+        assert!(matches!(session.configure(&bad), Err(Error::InvalidArgument { .. })), "{bad:?}");
+        assert_eq!((session.threads(), session.chunk(), session.tokens(0).len()), (3, 4, 30));
+    }
+    session.configure(&SessionOptions { n_ctx: 0, ..wanted }).unwrap(); // what it was made with
 }

@@ -1,5 +1,7 @@
 //! The options: every key with its kind, its meaning and how to read and change it. Defaults are the core's.
 
+use std::collections::BTreeSet;
+
 use pumice::pool::MAX_THREADS;
 use pumice::{Error, GenerateOptions, Kernels, ModelOptions, SamplerOptions, SessionOptions};
 
@@ -13,6 +15,23 @@ pub struct Options {
     pub sampler: SamplerOptions,
     pub generate: GenerateOptions,
     pub progress: Progress,
+    /// The keys that have been set, and not unset since.
+    pub set: BTreeSet<&'static str>,
+}
+
+impl Options {
+    /// `session` with those of its options changed that have been set here.
+    pub fn change(&self, session: &SessionOptions) -> Result<SessionOptions, String> {
+        let mut changed = Self { session: session.clone(), ..Self::default() };
+        for key in KEYS.iter().filter(|key| key.name.starts_with("session.") && self.set.contains(key.name)) {
+            match key.kind {
+                Kind::Int { get, set } => set(&mut changed, get(self))?,
+                Kind::Float { get, set } => set(&mut changed, get(self))?,
+                Kind::Text { get, set, .. } => set(&mut changed, &get(self))?,
+            }
+        }
+        Ok(changed.session)
+    }
 }
 
 /// The progress callback and its user data.
@@ -160,6 +179,18 @@ pub static KEYS: &[Key] = &[
         },
         doc: "The instruction set to compute with, by the names that pumice_describe lists; \"auto\" for the fastest. \
               Results do not depend on it.",
+    },
+    Key {
+        name: "session.memory_limit",
+        kind: size!(session.memory_limit, isize::MAX as usize),
+        doc: "Bytes that the keys and values, a step's buffers and the outputs of the session may take together; 0 for no \
+              limit. A call that would exceed it returns PUMICE_ERR_NO_MEMORY before it changes anything: sequences \
+              and outputs are as they were.",
+    },
+    Key {
+        name: "session.embeddings",
+        kind: truth!(session.embeddings),
+        doc: "1 keeps the final hidden state of each output too, for pumice_session_embedding.",
     },
     Key {
         name: "sampler.temperature",

@@ -157,6 +157,40 @@ pub unsafe extern "C" fn pumice_model_get_int(
     })
 }
 
+/// What a session with these options (NULL: the defaults) will take, in bytes:
+///
+/// - "weights": the model's file. All sessions of a model share it, and if it is mapped, all processes
+/// - "kv": the keys and values of one sequence that fills its context. Memory is taken as it is needed, for 128 positions
+///   at a time
+/// - "scratch": the buffers of a step of "session.chunk" tokens on "session.threads" threads, and one output. A prompt with
+///   fewer tokens takes less; each further output of a call takes 4 bytes for each token of the vocabulary (with
+///   "session.embeddings", 4 * "n_embd" more)
+/// - "total": all of these
+///
+/// PUMICE_ERR_NOT_FOUND for other names, PUMICE_ERR_INVALID for options that a session could not have.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pumice_model_memory(
+    model: *const pumice_model,
+    opts: *const pumice_options,
+    name: *const c_char,
+    out: *mut i64,
+    err: *mut pumice_error,
+) -> pumice_status {
+    guard!(err, |call| {
+        let (model, options) = (call.shared::<Shared>(model)?, call.options(opts)?);
+        let (name, out) = (call.name("name", name)?, call.out("out", out)?);
+        let memory = model.memory(&options.session)?;
+        out.set(int(match name {
+            "weights" => memory.weights,
+            "kv" => memory.kv,
+            "scratch" => memory.scratch,
+            "total" => memory.total(),
+            _ => return Err(fail(PUMICE_ERR_NOT_FOUND, format!("there is no memory called `{name}`"))),
+        }));
+        Ok(())
+    })
+}
+
 /// A text that describes the model: "arch" (the architecture: "llama"), "quant" (the tensor type that most of the file is
 /// made of: "Q4_K"). Stores a pointer to `len` bytes of UTF-8, not NUL-terminated, borrowed from the model: valid until
 /// it is freed. PUMICE_ERR_NOT_FOUND for other names.

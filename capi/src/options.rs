@@ -58,7 +58,9 @@ pub unsafe extern "C" fn pumice_options_set_int(
     guard!(err, |call| {
         let (options, key) = (call.exclusive::<Options>(opts)?, call.key(key)?);
         let Kind::Int { set, .. } = key.kind else { return Err(wrong_type(key)) };
-        set(options, value).map_err(out_of_range(key, value))
+        set(options, value).map_err(out_of_range(key, value))?;
+        options.set.insert(key.name);
+        Ok(())
     })
 }
 
@@ -73,7 +75,9 @@ pub unsafe extern "C" fn pumice_options_set_float(
     guard!(err, |call| {
         let (options, key) = (call.exclusive::<Options>(opts)?, call.key(key)?);
         let Kind::Float { set, .. } = key.kind else { return Err(wrong_type(key)) };
-        set(options, value).map_err(out_of_range(key, value))
+        set(options, value).map_err(out_of_range(key, value))?;
+        options.set.insert(key.name);
+        Ok(())
     })
 }
 
@@ -91,7 +95,9 @@ pub unsafe extern "C" fn pumice_options_set_string(
         let (options, key) = (call.exclusive::<Options>(opts)?, call.key(key)?);
         let Kind::Text { set, .. } = key.kind else { return Err(wrong_type(key)) };
         let value = call.text("value", value, len)?;
-        set(options, value).map_err(out_of_range(key, format_args!("{value:?}")))
+        set(options, value).map_err(out_of_range(key, format_args!("{value:?}")))?;
+        options.set.insert(key.name);
+        Ok(())
     })
 }
 
@@ -104,6 +110,7 @@ pub unsafe extern "C" fn pumice_options_unset(
 ) -> pumice_status {
     guard!(err, |call| {
         let (options, key) = (call.exclusive::<Options>(opts)?, call.key(key)?);
+        options.set.remove(key.name);
         let defaults = Options::default();
         match key.kind {
             Kind::Int { get, set } => set(options, get(&defaults)),

@@ -69,6 +69,22 @@ pub unsafe extern "C" fn pumice_session_new(
     })
 }
 
+/// Changes how a session runs from the next call on, by those of PUMICE_KEY_SESSION_* that have been set in `opts` (and
+/// not unset again): "session.threads", "session.chunk", "session.kernels" and "session.memory_limit". "session.n_ctx" and
+/// "session.embeddings" may be set, but only to what they are. PUMICE_ERR_INVALID otherwise; nothing has changed then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pumice_session_configure(
+    session: *mut pumice_session,
+    opts: *const pumice_options,
+    err: *mut pumice_error,
+) -> pumice_status {
+    guard!(err, |call| {
+        let (session, options) = (call.exclusive::<Owned>(session)?, call.options(opts)?);
+        let changed = options.change(session.options()).map_err(|text| fail(PUMICE_ERR_INVALID, text))?;
+        Ok(session.configure(&changed)?)
+    })
+}
+
 /// Forgets all sequences and outputs, and frees their memory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pumice_session_reset(session: *mut pumice_session, err: *mut pumice_error) -> pumice_status {
@@ -96,7 +112,8 @@ pub unsafe extern "C" fn pumice_session_free(session: *mut pumice_session) {
 
 /// Feeds `count` tokens (1 or more) to sequence 0; afterwards output 0 belongs to the last of them. A call that fails
 /// or is cancelled leaves the sequence as it was, without outputs. PUMICE_ERR_INVALID for a token that the model does
-/// not have, PUMICE_ERR_CONTEXT_FULL, PUMICE_ERR_NO_MEMORY, PUMICE_ERR_CANCELLED.
+/// not have, PUMICE_ERR_CONTEXT_FULL, PUMICE_ERR_NO_MEMORY (if it is because of "session.memory_limit", the outputs stay
+/// too), PUMICE_ERR_CANCELLED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pumice_session_decode(
     session: *mut pumice_session,
@@ -160,6 +177,31 @@ pub unsafe extern "C" fn pumice_session_logits(
     })
 }
 
+/// The final hidden state of output number `index`, after the model's last norm and before the output matrix, if the
+/// session was made with "session.embeddings": stores a pointer to `count` floats ("n_embd" of them), borrowed from the
+/// session: valid until tokens are fed to it again, or it is reset or freed. PUMICE_ERR_INVALID if the option was not
+/// set, PUMICE_ERR_NOT_FOUND if there is no such output.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pumice_session_embedding(
+    session: *mut pumice_session,
+    index: usize,
+    out: *mut *const f32,
+    count: *mut usize,
+    err: *mut pumice_error,
+) -> pumice_status {
+    guard!(err, |call| {
+        let session = call.exclusive::<Owned>(session)?;
+        let (out, count) = (call.out("out", out)?, call.out("count", count)?);
+        if !session.options().embeddings {
+            return Err(fail(PUMICE_ERR_INVALID, "the session was made without session.embeddings"));
+        }
+        let embedding = session.embedding(index).ok_or_else(|| session.no_output(index))?;
+        out.set(embedding.as_ptr());
+        count.set(embedding.len());
+        Ok(())
+    })
+}
+
 /// The most likely tokens of output number `index`: stores the lesser of `cap` and "n_vocab" of them in `tokens`, the most
 /// likely first, the lower token first among equals, and the natural logarithms of their probabilities (the log-softmax
 /// over all logits; negative infinity for a token that cannot be) in `logprobs`; and how many they are in `count`.
@@ -189,10 +231,12 @@ pub unsafe extern "C" fn pumice_session_top_logprobs(
 impl Owned {
     /// The logits of an output that must be there.
     pub fn output(&self, index: usize) -> Result<&[f32], Fail> {
-        self.logits(index).ok_or_else(|| {
-            let text = format!("there is no output number {index}: there are {}", self.outputs());
-            fail(PUMICE_ERR_NOT_FOUND, text)
-        })
+        self.logits(index).ok_or_else(|| self.no_output(index))
+    }
+
+    fn no_output(&self, index: usize) -> Fail {
+        let text = format!("there is no output number {index}: there are {}", self.outputs());
+        fail(PUMICE_ERR_NOT_FOUND, text)
     }
 }
 
@@ -236,6 +280,8 @@ pub unsafe extern "C" fn pumice_session_seq_truncate(
 /// - "n_ctx": positions that a sequence may have; "threads"; "chunk": tokens of a prompt that go through the model
 ///   together
 /// - "memory.kv": bytes that the keys and values of all sequences take now
+/// - "memory.scratch": bytes that a step's buffers and the outputs take now; they are kept from one call to the next
+/// - "memory.limit": what "session.memory_limit" says
 /// - "perf.prompt_tokens", "perf.prompt_ns": tokens, and nanoseconds, of the steps in which some sequence had more than
 ///   one token, since the session was made or pumice_session_perf_reset was called
 /// - "perf.decode_tokens", "perf.decode_ns": the same of the steps with one token of each sequence
@@ -257,6 +303,8 @@ pub unsafe extern "C" fn pumice_session_get_int(
             "threads" => int(session.threads()),
             "chunk" => int(session.chunk()),
             "memory.kv" => int(session.kv_bytes()),
+            "memory.scratch" => int(session.scratch_bytes()),
+            "memory.limit" => int(session.options().memory_limit),
             "perf.prompt_tokens" => int(perf.prompt_tokens),
             "perf.prompt_ns" => int(perf.prompt_time.as_nanos()),
             "perf.decode_tokens" => int(perf.decode_tokens),

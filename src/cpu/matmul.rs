@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 use super::panel::{BLOCK, Panels};
-use super::quantized::Tile;
+use super::quantized::{Tile, TileBlock};
 use super::table::Kernels;
 use super::{float, quantized};
 use crate::pool::Team;
@@ -33,14 +33,45 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Takes the memory for products of up to `tokens` tokens of up to `cols` columns, but for the small tiles.
+    /// Takes the memory for products of up to `tokens` tokens of up to `cols` columns on so many threads.
     ///
     /// # Errors
     /// [`Error::NoMemory`].
-    pub fn reserve(&mut self, tokens: usize, cols: usize) -> Result<()> {
-        let what = "quantized activations";
-        self.panels.reserve(tokens, cols).map_err(|bytes| Error::NoMemory { bytes, what })
+    pub fn reserve(&mut self, tokens: usize, cols: usize, threads: usize) -> Result<()> {
+        let no_memory = |bytes| Error::NoMemory { bytes, what: "quantized activations" };
+        self.panels.reserve(tokens, cols).map_err(no_memory)?;
+        let more = threads.saturating_sub(self.tiles.len());
+        self.tiles.try_reserve_exact(more).map_err(|_| no_memory(threads * size_of::<Mutex<Tile>>()))?;
+        self.tiles.resize_with(threads, Mutex::default);
+        // One token meets the weights as they come.
+        if tokens > 1 {
+            for tile in &mut self.tiles {
+                let tile = tile.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+                let more = (cols / BLOCK).saturating_sub(tile.len());
+                tile.try_reserve_exact(more).map_err(|_| no_memory(tile_bytes(cols)))?;
+            }
+        }
+        Ok(())
     }
+
+    /// Bytes that [`Workspace::reserve`] reserves, if nothing was before.
+    pub fn bytes(tokens: usize, cols: usize, threads: usize) -> usize {
+        let tile = size_of::<Mutex<Tile>>() + if tokens > 1 { tile_bytes(cols) } else { 0 };
+        Panels::bytes(tokens, cols).saturating_add(threads.saturating_mul(tile))
+    }
+
+    /// Bytes taken.
+    pub fn taken(&self) -> usize {
+        let tile = |tile: &Mutex<Tile>| tile.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).capacity();
+        let blocks: usize = self.tiles.iter().map(tile).sum();
+        let tiles = self.tiles.capacity() * size_of::<Mutex<Tile>>() + blocks * size_of::<TileBlock>();
+        self.panels.taken() + tiles
+    }
+}
+
+/// Bytes of one thread's tile.
+fn tile_bytes(cols: usize) -> usize {
+    (cols / BLOCK).saturating_mul(size_of::<TileBlock>())
 }
 
 /// One matrix, as a kernel and its operands.

@@ -86,24 +86,54 @@ pub(super) struct Panels {
 }
 
 impl Panels {
+    /// How many groups of eight there are, and how many tokens are left.
+    fn groups(tokens: usize) -> (usize, usize) {
+        match tokens % 8 {
+            5..8 => (tokens / 8 + 1, 0),
+            rest => (tokens / 8, rest),
+        }
+    }
+
     /// Makes room for `tokens` of `cols` values.
     pub(super) fn resize(&mut self, tokens: usize, cols: usize) {
         let blocks = cols / BLOCK;
-        let (groups, rest) = match tokens % 8 {
-            5..8 => (tokens / 8 + 1, 0),
-            rest => (tokens / 8, rest),
-        };
+        let (groups, rest) = Self::groups(tokens);
         (self.tokens, self.cols) = (tokens, cols);
         self.eights.resize(groups * blocks, Panel::ZERO);
         self.four.resize(if rest > 1 { blocks } else { 0 }, Panel::ZERO);
         self.one.resize(if rest == 1 { blocks } else { 0 }, Panel::ZERO);
     }
 
+    /// The most panels of each kind that up to `tokens` of up to `cols` values take.
+    fn most(tokens: usize, cols: usize) -> [usize; 3] {
+        let (blocks, groups) = (cols / BLOCK, Self::groups(tokens).0);
+        [groups.saturating_mul(blocks), if tokens > 1 { blocks } else { 0 }, blocks]
+    }
+
     /// Takes the memory for that, or says how many bytes could not be had.
     pub(super) fn reserve(&mut self, tokens: usize, cols: usize) -> Result<(), usize> {
-        let panels = tokens.div_ceil(8).saturating_mul(cols / BLOCK);
-        let more = panels.saturating_sub(self.eights.len());
-        self.eights.try_reserve_exact(more).map_err(|_| panels.saturating_mul(size_of::<Panel<8>>()))
+        fn room<const NT: usize>(panels: &mut Vec<Panel<NT>>, len: usize) -> Result<(), usize> {
+            let more = len.saturating_sub(panels.len());
+            panels.try_reserve_exact(more).map_err(|_| len.saturating_mul(size_of::<Panel<NT>>()))
+        }
+        let [eights, four, one] = Self::most(tokens, cols);
+        room(&mut self.eights, eights)?;
+        room(&mut self.four, four)?;
+        room(&mut self.one, one)
+    }
+
+    /// Bytes of that.
+    pub(super) fn bytes(tokens: usize, cols: usize) -> usize {
+        let [eights, four, one] = Self::most(tokens, cols);
+        let sizes = [(eights, size_of::<Panel<8>>()), (four, size_of::<Panel<4>>()), (one, size_of::<Panel<1>>())];
+        sizes.into_iter().fold(0, |sum, (n, size)| sum.saturating_add(n.saturating_mul(size)))
+    }
+
+    /// Bytes taken.
+    pub(super) fn taken(&self) -> usize {
+        self.eights.capacity() * size_of::<Panel<8>>()
+            + self.four.capacity() * size_of::<Panel<4>>()
+            + self.one.capacity() * size_of::<Panel<1>>()
     }
 
     /// The integers, scale and sum of block `b` of token `t`: the view of the scalar code.

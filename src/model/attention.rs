@@ -56,7 +56,7 @@ impl Step<'_> {
         let (n_q, n_kv, head_dim) = (params.n_q(), params.n_kv(), params.head_dim);
         let width = n_q + 2 * n_kv;
         let tokens = self.places().count();
-        let Buffers { x, h, wide, middle, turns, work } = &mut *self.buffers;
+        let Buffers { x, h, wide, middle, turns, work, .. } = &mut *self.buffers;
 
         linear(kernels, team, work, gguf, &attention.qkv, h, wide);
 

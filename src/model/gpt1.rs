@@ -2,6 +2,7 @@
 //! LayerNorm, with learned positions, biases throughout and the embedding as the output matrix.
 
 use super::attention::Attention;
+use super::outputs::Wanted;
 use super::params::{Keys, Params};
 use super::step::Step;
 use super::weights::{Linear, Loader, Norm};
@@ -50,7 +51,7 @@ impl Gpt1 {
         Ok(Self { token_embd, position_embd, layers, output })
     }
 
-    pub fn forward(&self, step: &mut Step, wanted: &[usize], logits: &mut [f32]) -> Result<()> {
+    pub fn forward(&self, step: &mut Step, wanted: Wanted) -> Result<()> {
         step.embed(&self.token_embd, Some(&self.position_embd));
         step.read();
         for (i, layer) in self.layers.iter().enumerate() {
@@ -58,8 +59,9 @@ impl Gpt1 {
             step.norm_after(&layer.attn_output_norm)?;
             step.gelu(&layer.up, &layer.down);
             step.norm_after(&layer.layer_output_norm)?;
+            step.tell(i + 1)?;
         }
-        step.logits(wanted, None, self.output.as_ref().unwrap_or(&self.token_embd), logits);
+        step.outputs(wanted, None, self.output.as_ref().unwrap_or(&self.token_embd));
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 //! positions before and only the last few in turn, as its public twin GPT-Neo has it (Black et al., 2021).
 
 use super::attention::Attention;
+use super::outputs::Wanted;
 use super::params::{Keys, Params};
 use super::step::Step;
 use super::weights::{Linear, Loader, Norm};
@@ -57,15 +58,16 @@ impl Gpt2 {
         })
     }
 
-    pub fn forward(&self, step: &mut Step, wanted: &[usize], logits: &mut [f32]) -> Result<()> {
+    pub fn forward(&self, step: &mut Step, wanted: Wanted) -> Result<()> {
         step.embed(&self.token_embd, Some(&self.position_embd));
         for (i, layer) in self.layers.iter().enumerate() {
             step.norm(&layer.attn_norm)?;
             step.attention(i, &layer.attention);
             step.norm(&layer.ffn_norm)?;
             step.gelu(&layer.up, &layer.down);
+            step.tell(i + 1)?;
         }
-        step.logits(wanted, Some(&self.output_norm), self.output.as_ref().unwrap_or(&self.token_embd), logits);
+        step.outputs(wanted, Some(&self.output_norm), self.output.as_ref().unwrap_or(&self.token_embd));
         Ok(())
     }
 }

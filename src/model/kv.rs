@@ -67,6 +67,11 @@ impl Sequence {
         Ok(())
     }
 
+    /// How many pages [`Sequence::reserve`] would take for so many more tokens.
+    pub fn more_pages(&self, tokens: usize) -> usize {
+        self.tokens.len().saturating_add(tokens).div_ceil(PAGE).saturating_sub(self.pages.len())
+    }
+
     /// Forgets all but the first `keep` tokens, and frees the pages that are then empty.
     pub fn truncate(&mut self, keep: usize) {
         self.tokens.truncate(keep);

@@ -2,9 +2,10 @@
 //! layers of grouped-query attention with rotary positions and a SwiGLU feed-forward block.
 
 use super::attention::Attention;
+use super::outputs::Wanted;
 use super::params::{Keys, Params};
 use super::rope::Rope;
-use super::step::Step;
+use super::step::{Step, Widths};
 use super::weights::{Linear, Loader, Norm};
 use crate::{Error, Result};
 
@@ -65,7 +66,12 @@ impl Llama {
         })
     }
 
-    pub fn forward(&self, step: &mut Step, wanted: &[usize], logits: &mut [f32]) -> Result<()> {
+    pub fn widths(p: &Params) -> Widths {
+        let plain = Widths::plain(p);
+        Widths { wide: plain.wide.max(2 * p.n_ff), turns: p.head_dim / 2, ..plain }
+    }
+
+    pub fn forward(&self, step: &mut Step, wanted: Wanted) -> Result<()> {
         step.embed(&self.token_embd, None);
         step.rope(&self.rope);
         for (i, layer) in self.layers.iter().enumerate() {
@@ -73,8 +79,9 @@ impl Llama {
             step.attention(i, &layer.attention);
             step.norm(&layer.ffn_norm)?;
             step.swiglu(&layer.gate_up, &layer.down);
+            step.tell(i + 1)?;
         }
-        step.logits(wanted, Some(&self.output_norm), self.output.as_ref().unwrap_or(&self.token_embd), logits);
+        step.outputs(wanted, Some(&self.output_norm), self.output.as_ref().unwrap_or(&self.token_embd));
         Ok(())
     }
 }

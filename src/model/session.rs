@@ -13,26 +13,10 @@ use crate::{Error, Kernels, Result, Token};
 
 use super::batch::{Batch, Outputs};
 use super::kv::{Layout, Sequence};
+use super::outputs::Kept;
 use super::perf::Counters;
 use super::step::{Buffers, Run, Step};
-use super::{Model, Params};
-
-/// How a session runs. Results do not depend on any of it.
-#[derive(Debug, Clone, Default)]
-pub struct SessionOptions {
-    /// Positions that a sequence may have; 0 for as many as the model was trained on. Memory is taken as it is needed.
-    pub n_ctx: usize,
-    /// Threads, the caller's included; 0 for as many as the system lets this process use
-    /// ([`std::thread::available_parallelism`], which knows affinity and container quotas).
-    pub threads: usize,
-    /// Tokens of a prompt that go through the layers together; 0 to choose by the model's size (32 to 512).
-    pub chunk: usize,
-    /// Which kernels; `None` for the fastest.
-    pub kernels: Option<&'static Kernels>,
-}
-
-/// The bytes that [`SessionOptions::chunk`] 0 allows for a chunk's buffers.
-const CHUNK_BYTES: usize = 16 << 20;
+use super::{Family, Model, Params, SessionOptions};
 
 /// Stops the call that a session is in. Can be used from any thread, also when the session is gone.
 #[derive(Debug, Clone)]
@@ -48,15 +32,13 @@ impl Canceller {
 /// Sequences being fed to a model.
 pub struct Session {
     model: Model,
-    kernels: &'static Kernels,
-    pool: Pool,
-    layout: Layout,
-    n_ctx: usize,
-    chunk: usize,
+    /// Resolved.
+    pub(super) options: SessionOptions,
+    pub(super) pool: Pool,
+    pub(super) layout: Layout,
     sequences: BTreeMap<usize, Sequence>,
-    buffers: Buffers,
-    /// `[output][n_vocab]`, of the last call.
-    logits: Vec<f32>,
+    pub(super) buffers: Buffers,
+    pub(super) outputs: Kept,
     cancelled: Arc<AtomicBool>,
     pub(super) counters: Counters,
 }
@@ -68,31 +50,17 @@ impl Session {
     /// [`Error::InvalidArgument`] if an option is out of range.
     pub fn new(model: &Model, options: &SessionOptions) -> Result<Self> {
         let p = model.params();
-        let n_ctx = if options.n_ctx == 0 { p.n_ctx_train.min(p.n_ctx_max) } else { options.n_ctx };
-        if n_ctx > p.n_ctx_max {
-            let expected = format!("at most {} positions", p.n_ctx_max);
-            return Err(Error::InvalidArgument { name: "n_ctx", found: n_ctx.to_string(), expected });
-        }
-        let threads = match options.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            threads => threads,
-        };
-        let chunk = match options.chunk {
-            0 => (CHUNK_BYTES / Buffers::bytes_per_token(p)).clamp(32, 512) / 8 * 8,
-            chunk => chunk,
-        };
+        let options = options.resolve(p)?;
         Ok(Self {
-            kernels: options.kernels.unwrap_or_else(Kernels::best),
-            pool: Pool::new(threads)?,
+            pool: Pool::new(options.threads)?,
             layout: layout(p),
-            n_ctx,
-            chunk,
             sequences: BTreeMap::new(),
             buffers: Buffers::default(),
-            logits: Vec::new(),
+            outputs: Kept::new(p, options.embeddings),
             cancelled: Arc::new(AtomicBool::new(false)),
             counters: Counters::default(),
             model: model.clone(),
+            options,
         })
     }
 
@@ -103,7 +71,7 @@ impl Session {
 
     /// Positions that a sequence may have.
     pub fn n_ctx(&self) -> usize {
-        self.n_ctx
+        self.options.n_ctx
     }
 
     /// Threads, the caller's included.
@@ -113,12 +81,12 @@ impl Session {
 
     /// Tokens of a prompt that go through the layers together.
     pub fn chunk(&self) -> usize {
-        self.chunk
+        self.options.chunk
     }
 
     /// The name of the kernel table: "avx2", …
     pub fn kernels(&self) -> &'static str {
-        self.kernels.name()
+        self.options.kernels.unwrap_or_else(Kernels::best).name()
     }
 
     /// The tokens that a sequence has been fed; none for one that does not exist.
@@ -134,7 +102,7 @@ impl Session {
     /// Forgets all sequences and outputs and frees their memory.
     pub fn reset(&mut self) {
         self.sequences.clear();
-        self.logits = Vec::new();
+        self.outputs.release();
     }
 
     /// Forgets all but the first `keep` tokens of a sequence.
@@ -158,8 +126,9 @@ impl Session {
         self.decode_with(tokens, Outputs::Last, |_, _| ControlFlow::Continue(()))
     }
 
-    /// The same, with logits for the tokens asked for, telling `progress` after each chunk how many of the tokens are
-    /// done and how many there are. If it breaks off, the result is [`Error::Cancelled`].
+    /// The same, with logits for the tokens asked for, telling `progress` how many of the tokens are done and how many
+    /// there are: after each layer as long as several tokens of a sequence go through the layers together (then a layer is
+    /// its share of them, rounded down), and after each step. If it breaks off, the result is [`Error::Cancelled`].
     ///
     /// # Errors
     /// As for [`Session::decode`].
@@ -200,12 +169,23 @@ impl Session {
 
     /// How many tokens of the last call have logits.
     pub fn outputs(&self) -> usize {
-        self.logits.len() / self.model.params().n_vocab.max(1)
+        self.outputs.len()
     }
 
     /// The logits of one of the last call's outputs, `n_vocab` of them; `None` beyond [`Session::outputs`].
     pub fn logits(&self, output: usize) -> Option<&[f32]> {
-        self.logits.chunks_exact(self.model.params().n_vocab.max(1)).nth(output)
+        self.outputs.logits(output)
+    }
+
+    /// The final hidden state of one of the last call's outputs, `n_embd` values: what the output matrix makes logits of.
+    /// `None` beyond [`Session::outputs`], and without [`SessionOptions::embeddings`].
+    pub fn embedding(&self, output: usize) -> Option<&[f32]> {
+        self.outputs.embedding(output)
+    }
+
+    /// Pages that `tokens` more in a sequence would take.
+    pub(super) fn more_pages(&self, sequence: usize, tokens: usize) -> usize {
+        self.sequences.get(&sequence).unwrap_or(&Sequence::default()).more_pages(tokens)
     }
 
     fn run(
@@ -213,14 +193,18 @@ impl Session {
         runs: &[(usize, &[Token], Outputs)],
         progress: impl FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<()> {
-        self.logits.clear();
+        let sound = self.check(runs);
+        if sound.is_ok() {
+            self.check_limit(runs)?;
+        }
+        self.outputs.clear();
+        sound?;
         let before: Vec<_> = runs.iter().map(|(s, ..)| (*s, self.tokens(*s).len())).collect();
-        self.check(runs)?;
         // A panic is a defect of this library; the sequences, whose tokens are only ever appended, survive it.
         let done = catch_unwind(AssertUnwindSafe(|| self.steps(runs, progress)))
             .unwrap_or_else(|payload| Err(Error::Internal { what: panic_message(&*payload) }));
         if done.is_err() {
-            self.logits.clear();
+            self.outputs.clear();
             // In reverse, so that a sequence with several runs ends at its first one's start.
             for (sequence, len) in before.into_iter().rev() {
                 self.truncate(sequence, len);
@@ -242,8 +226,8 @@ impl Session {
             }
             let needed = lengths.entry(*sequence).or_insert(self.tokens(*sequence).len());
             *needed += tokens.len();
-            if *needed > self.n_ctx {
-                return Err(Error::ContextFull { needed: *needed, n_ctx: self.n_ctx });
+            if *needed > self.n_ctx() {
+                return Err(Error::ContextFull { needed: *needed, n_ctx: self.n_ctx() });
             }
         }
         Ok(())
@@ -256,50 +240,55 @@ impl Session {
         mut progress: impl FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<()> {
         let total: usize = runs.iter().map(|(_, tokens, _)| tokens.len()).sum();
-        let n_vocab = self.model.params().n_vocab;
-        let rows: usize =
-            runs.iter().map(|(_, tokens, outputs)| wanted(*outputs, 0..tokens.len(), tokens.len()).len()).sum();
-        let no_memory = |_| Error::NoMemory { bytes: rows.saturating_mul(4 * n_vocab), what: "logits" };
-        self.logits.try_reserve_exact(rows.saturating_mul(n_vocab)).map_err(no_memory)?;
+        let rows = runs.iter().map(|(_, tokens, kind)| wanted(*kind, 0..tokens.len(), tokens.len()).len()).sum();
+        self.outputs.reserve(rows)?;
 
         let mut done = 0;
         let mut part: Vec<(usize, &[Token])> = Vec::new();
         let mut outputs = Vec::new();
-        let mut room = self.chunk;
+        let chunk = self.options.chunk;
+        let mut room = chunk;
         for (i, (sequence, tokens, kind)) in runs.iter().enumerate() {
             let mut at = 0;
             while at < tokens.len() {
                 // A sequence's second run sees the first one's keys: it waits for the next step.
                 if room == 0 || part.iter().any(|(s, _)| s == sequence) {
-                    done += self.step(&part, &outputs)?;
-                    (room, part, outputs) = (self.chunk, Vec::new(), Vec::new());
+                    done += self.step(&part, &outputs, |tokens| progress(done + tokens, total))?;
+                    (room, part, outputs) = (chunk, Vec::new(), Vec::new());
                     if progress(done, total).is_break() {
                         return Err(Error::Cancelled);
                     }
                 }
                 let take = room.min(tokens.len() - at);
-                let first = self.chunk - room;
+                let first = chunk - room;
                 outputs.extend(wanted(*kind, at..at + take, tokens.len()).map(|token| first + token - at));
                 part.push((*sequence, &tokens[at..at + take]));
                 (at, room) = (at + take, room - take);
             }
             if i + 1 == runs.len() {
-                done += self.step(&part, &outputs)?;
+                done += self.step(&part, &outputs, |tokens| progress(done + tokens, total))?;
             }
         }
         if progress(done, total).is_break() { Err(Error::Cancelled) } else { Ok(()) }
     }
 
-    /// Runs one step and gives its number of tokens. Each sequence occurs at most once.
-    fn step(&mut self, part: &[(usize, &[Token])], outputs: &[usize]) -> Result<usize> {
+    /// Runs one step and gives its number of tokens. Each sequence occurs at most once. `progress` hears of all layers
+    /// but the last, as the share of the tokens that they amount to, if the step is part of a prompt.
+    fn step(
+        &mut self,
+        part: &[(usize, &[Token])],
+        outputs: &[usize],
+        mut progress: impl FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<usize> {
         let begin = Instant::now();
-        let Self { model, kernels, pool, layout, sequences, buffers, logits, cancelled, .. } = self;
+        let Self { model, options, pool, layout, sequences, buffers, outputs: kept, cancelled, .. } = self;
         for (sequence, tokens) in part {
             let sequence = sequences.entry(*sequence).or_default();
             sequence.reserve(layout, sequence.tokens.len() + tokens.len())?;
         }
         let inner = &*model.0;
-        buffers.reserve(&inner.params, part.iter().map(|(_, tokens)| tokens.len()).sum())?;
+        let count = part.iter().map(|(_, tokens)| tokens.len()).sum();
+        buffers.reserve(&Family::widths(&inner.params), count, pool.threads())?;
         // In the order of the batch.
         let mut by_number: BTreeMap<usize, &mut Sequence> = sequences.iter_mut().map(|(n, s)| (*n, s)).collect();
         let runs = (part.iter())
@@ -308,28 +297,32 @@ impl Session {
                 Some(Run { start: sequence.tokens.len(), sequence, tokens })
             })
             .collect();
-        let from = logits.len();
-        logits.resize(from + outputs.len() * inner.params.n_vocab, 0.0);
-        let logits = &mut logits[from..];
+        let together = part.iter().any(|(_, tokens)| tokens.len() > 1);
+        let n_layer = inner.params.n_layer;
+        let mut layers = |done: usize| match done == n_layer {
+            true => ControlFlow::Continue(()), // the step is next to tell
+            false => progress(count * done / n_layer),
+        };
+        let wanted = kept.extend(outputs);
         pool.run(|team| {
             let (params, gguf, layout) = (&inner.params, &*inner.gguf, *layout);
-            let mut step = Step { params, gguf, kernels, team, cancelled, layout, runs, buffers };
-            inner.family.forward(&mut step, outputs, logits)
+            let kernels = options.kernels.unwrap_or_else(Kernels::best);
+            let layers = together.then_some(&mut layers as _);
+            let mut step = Step { params, gguf, kernels, team, cancelled, layout, runs, buffers, layers };
+            inner.family.forward(&mut step, wanted)
         })?;
-        let mut count = 0;
         for (sequence, tokens) in part {
             if let Some(s) = self.sequences.get_mut(sequence) {
                 s.tokens.extend_from_slice(tokens);
             }
-            count += tokens.len();
         }
-        self.counters.add(part.iter().any(|(_, tokens)| tokens.len() > 1), count, begin.elapsed());
+        self.counters.add(together, count, begin.elapsed());
         Ok(count)
     }
 }
 
 /// Which of a run's tokens `range` have logits, out of `len`.
-fn wanted(outputs: Outputs, range: Range<usize>, len: usize) -> Range<usize> {
+pub(super) fn wanted(outputs: Outputs, range: Range<usize>, len: usize) -> Range<usize> {
     match outputs {
         Outputs::None => range.end..range.end,
         Outputs::Last => range.start.max(len - 1).min(range.end)..range.end,
@@ -337,18 +330,11 @@ fn wanted(outputs: Outputs, range: Range<usize>, len: usize) -> Range<usize> {
     }
 }
 
-fn layout(p: &Params) -> Layout {
+pub(super) fn layout(p: &Params) -> Layout {
     Layout { n_layer: p.n_layer, n_head_kv: p.n_head_kv, head_dim: p.head_dim }
 }
 
 fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(|s| &**s));
     text.unwrap_or("a panic without a message").to_owned()
-}
-
-impl Model {
-    /// Bytes that the KV cache of a sequence of `positions` takes.
-    pub fn kv_bytes(&self, positions: usize) -> usize {
-        layout(self.params()).bytes(positions)
-    }
 }

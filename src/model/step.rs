@@ -3,6 +3,7 @@
 //! Every block works on all tokens of the step at once: one token in decoding, hundreds in prefill, by the same code.
 //! `x` is the residual stream; a block reads it through a norm and adds its result to it.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cpu::{Matrix, Workspace, matmul};
@@ -10,6 +11,7 @@ use crate::pool::Team;
 use crate::{Error, Gguf, Kernels, Result, Token};
 
 use super::kv::{Layout, Sequence};
+use super::outputs::Wanted;
 use super::params::Params;
 use super::rope::Rope;
 use super::weights::{Linear, Norm};
@@ -23,9 +25,35 @@ pub(super) struct Run<'a> {
     pub tokens: &'a [Token],
 }
 
+/// What a family's steps need for each token, in elements.
+pub(super) struct Widths {
+    /// The residual stream.
+    pub embd: usize,
+    /// Queries, keys and values, or gate and up.
+    pub wide: usize,
+    /// What attention gives, or the hidden layer.
+    pub middle: usize,
+    /// Pairs of dimensions that are rotated.
+    pub turns: usize,
+}
+
+impl Widths {
+    /// What attention without rotation and a feed-forward block without gate need.
+    pub fn plain(p: &Params) -> Self {
+        Self { embd: p.n_embd, wide: p.n_q() + 2 * p.n_kv(), middle: p.n_q().max(p.n_ff), turns: 0 }
+    }
+
+    /// The most columns of a product.
+    fn cols(&self) -> usize {
+        self.middle.max(self.embd)
+    }
+}
+
 /// Buffers of a step, kept from one to the next.
 #[derive(Default)]
 pub(super) struct Buffers {
+    /// The tokens and their positions.
+    places: Vec<(Token, usize)>,
     /// `[token][n_embd]`: the residual stream.
     pub x: Vec<f32>,
     /// `[token][n_embd]`: what a block reads, then what it gives.
@@ -40,30 +68,43 @@ pub(super) struct Buffers {
 }
 
 impl Buffers {
-    /// Elements of a token in `wide` and in `middle`.
-    fn widths(p: &Params) -> (usize, usize) {
-        ((p.n_q() + 2 * p.n_kv()).max(2 * p.n_ff), p.n_q().max(p.n_ff))
+    /// Bytes that each token of a step takes, about: what the choice of a chunk goes by.
+    pub fn bytes_per_token(p: &Params) -> usize {
+        let (wide, middle) = ((p.n_q() + 2 * p.n_kv()).max(2 * p.n_ff), p.n_q().max(p.n_ff));
+        4 * (2 * p.n_embd + wide + middle) + 2 * middle.max(p.n_embd)
     }
 
-    /// Bytes that each token of a step takes, about: the buffers above and the quantized activations.
-    pub fn bytes_per_token(p: &Params) -> usize {
-        let (wide, middle) = Self::widths(p);
-        4 * (2 * p.n_embd + wide + middle) + 2 * middle.max(p.n_embd)
+    /// Bytes that steps of up to so many tokens take: what [`Buffers::reserve`] reserves.
+    pub fn bytes(w: &Widths, tokens: usize, threads: usize) -> usize {
+        let floats = 2 * w.embd + w.wide + w.middle + 2 * w.turns;
+        let token = size_of::<(Token, usize)>().saturating_add(floats.saturating_mul(size_of::<f32>()));
+        tokens.saturating_mul(token).saturating_add(Workspace::bytes(tokens, w.cols(), threads))
+    }
+
+    /// Bytes taken.
+    pub fn taken(&self) -> usize {
+        let floats: usize = [&self.x, &self.h, &self.wide, &self.middle].iter().map(|b| b.capacity()).sum();
+        self.places.capacity() * size_of::<(Token, usize)>()
+            + (floats + 2 * self.turns.capacity()) * size_of::<f32>()
+            + self.work.taken()
     }
 
     /// Takes the memory that a step of so many tokens needs, so that a file whose sizes are absurd, or a system that
     /// has no more, ends in an error.
-    pub fn reserve(&mut self, p: &Params, tokens: usize) -> Result<()> {
-        let (wide, middle) = Self::widths(p);
-        for (buffer, width) in
-            [(&mut self.x, p.n_embd), (&mut self.h, p.n_embd), (&mut self.wide, wide), (&mut self.middle, middle)]
-        {
-            let len = tokens.saturating_mul(width);
-            let bytes = len.saturating_mul(size_of::<f32>());
+    pub fn reserve(&mut self, w: &Widths, tokens: usize, threads: usize) -> Result<()> {
+        fn room<T>(buffer: &mut Vec<T>, len: usize) -> Result<()> {
+            let bytes = len.saturating_mul(size_of::<T>());
             let more = len.saturating_sub(buffer.len());
-            buffer.try_reserve_exact(more).map_err(|_| Error::NoMemory { bytes, what: "a step's buffers" })?;
+            buffer.try_reserve_exact(more).map_err(|_| Error::NoMemory { bytes, what: "a step's buffers" })
         }
-        self.work.reserve(tokens, middle.max(p.n_embd))
+        let len = |width: usize| tokens.saturating_mul(width);
+        room(&mut self.places, tokens)?;
+        room(&mut self.x, len(w.embd))?;
+        room(&mut self.h, len(w.embd))?;
+        room(&mut self.wide, len(w.wide))?;
+        room(&mut self.middle, len(w.middle))?;
+        room(&mut self.turns, len(w.turns))?;
+        self.work.reserve(tokens, w.cols(), threads)
     }
 }
 
@@ -77,6 +118,8 @@ pub(super) struct Step<'a> {
     pub layout: Layout,
     pub runs: Vec<Run<'a>>,
     pub buffers: &'a mut Buffers,
+    /// Hears of each layer that is done; nobody, if they are not worth telling.
+    pub layers: Option<&'a mut dyn FnMut(usize) -> ControlFlow<()>>,
 }
 
 impl Step<'_> {
@@ -87,7 +130,10 @@ impl Step<'_> {
 
     /// x = the tokens' embeddings, plus their positions' where those are learned.
     pub fn embed(&mut self, tokens: &Linear, positions: Option<&Linear>) {
-        let (places, gguf, n_embd) = (self.places().collect::<Vec<_>>(), self.gguf, self.params.n_embd);
+        let mut places = std::mem::take(&mut self.buffers.places);
+        places.clear();
+        places.extend(self.places());
+        let (gguf, n_embd) = (self.gguf, self.params.n_embd);
         let Buffers { x, h, turns, .. } = &mut *self.buffers;
         turns.clear();
         resize(x, places.len() * n_embd);
@@ -97,12 +143,14 @@ impl Step<'_> {
             self.team.for_each_chunk(h, n_embd, |t, h| positions.row(gguf, places[t].1, h));
             add(self.team, x, h, n_embd);
         }
+        self.buffers.places = places;
     }
 
     /// From here on, queries and keys are rotated by their positions.
     pub fn rope(&mut self, rope: &Rope) {
-        let turns = self.places().flat_map(|(_, position)| rope.turns(position)).collect();
-        self.buffers.turns = turns;
+        let Buffers { places, turns, .. } = &mut *self.buffers;
+        turns.clear();
+        turns.extend(places.iter().flat_map(|(_, position)| rope.turns(*position)));
     }
 
     /// h = norm(x).
@@ -155,18 +203,31 @@ impl Step<'_> {
         add(team, x, h, self.params.n_embd);
     }
 
-    /// logits = output(norm(x)) for the step's tokens that `wanted` names, in that order; without a norm, output(x).
-    pub fn logits(&mut self, wanted: &[usize], norm: Option<&Norm>, output: &Linear, logits: &mut [f32]) {
+    /// So many layers are done.
+    pub fn tell(&mut self, layers: usize) -> Result<()> {
+        match self.layers.as_mut().map(|hear| hear(layers)) {
+            Some(ControlFlow::Break(())) => Err(Error::Cancelled),
+            _ => Ok(()),
+        }
+    }
+
+    /// embeddings = norm(x) and logits = output(norm(x)), for the step's tokens that are wanted, in that order; without a
+    /// norm, x itself.
+    pub fn outputs(&mut self, wanted: Wanted, norm: Option<&Norm>, output: &Linear) {
         let (gguf, kernels, n_embd) = (self.gguf, self.kernels, self.params.n_embd);
         let Buffers { x, h, work, .. } = &mut *self.buffers;
-        resize(h, wanted.len() * n_embd);
+        let Wanted { tokens, logits, embeddings } = wanted;
+        resize(h, tokens.len() * n_embd);
         self.team.for_each_chunk(h, n_embd, |i, h| {
-            let x = &x[wanted[i] * n_embd..][..n_embd];
+            let x = &x[tokens[i] * n_embd..][..n_embd];
             match norm {
                 Some(norm) => apply_norm(kernels, norm, x, h),
                 None => h.copy_from_slice(x),
             }
         });
+        if !embeddings.is_empty() {
+            embeddings.copy_from_slice(h);
+        }
         product(kernels, self.team, work, gguf, std::slice::from_ref(output), h, logits);
     }
 }

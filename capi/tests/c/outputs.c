@@ -1,4 +1,4 @@
-/* What a session gives back: the most likely tokens, counters. */
+/* What a session gives back: hidden states, the most likely tokens, counters; what it takes: memory. */
 
 #include <math.h>
 
@@ -76,14 +76,105 @@ static void counters(void)
     pumice_model_free(model);
 }
 
+static void embeddings(void)
+{
+    pumice_model *model = open_model();
+    pumice_session *session = new_session(model, PUMICE_KEY_SESSION_EMBEDDINGS, 1);
+    const float *values = NULL;
+    size_t count = 0, i, zeros = 0;
+    int64_t n_embd = 0;
+
+    CHECK(pumice_model_get_int(model, "n_embd", &n_embd, err) == PUMICE_OK);
+    CHECK(pumice_session_embedding(session, 0, &values, &count, err) == PUMICE_ERR_NOT_FOUND && values == NULL);
+    CHECK(pumice_session_decode(session, some, 5, err) == PUMICE_OK);
+    CHECK(pumice_session_embedding(session, 0, &values, &count, err) == PUMICE_OK && count == (size_t)n_embd);
+    for (i = 0; i < count; i++)
+        zeros += values[i] == 0.0f;
+    CHECK(zeros < count / 8);
+    CHECK(pumice_session_embedding(session, 1, &values, &count, err) == PUMICE_ERR_NOT_FOUND);
+    CHECK(pumice_session_embedding(session, 0, NULL, &count, err) == PUMICE_ERR_NULL);
+    CHECK(pumice_session_embedding(session, 0, &values, NULL, err) == PUMICE_ERR_NULL);
+    CHECK(pumice_session_reset(session, err) == PUMICE_OK);
+    CHECK(pumice_session_embedding(session, 0, &values, &count, err) == PUMICE_ERR_NOT_FOUND);
+    pumice_session_free(session);
+
+    session = new_session(model, NULL, 0);
+    CHECK(pumice_session_decode(session, some, 5, err) == PUMICE_OK);
+    CHECK(pumice_session_embedding(session, 0, &values, &count, err) == PUMICE_ERR_INVALID);
+    pumice_session_free(session);
+    pumice_model_free(model);
+}
+
+static int64_t memory(const pumice_model *model, const pumice_options *opts, const char *name)
+{
+    int64_t value = -1;
+    CHECK(pumice_model_memory(model, opts, name, &value, err) == PUMICE_OK && value > 0);
+    return value;
+}
+
+/* What is said beforehand is what a full context takes; one byte less is refused. */
+static void limits(void)
+{
+    pumice_model *model = open_model();
+    pumice_options *opts = NULL;
+    pumice_session *session = NULL;
+    static pumice_token tokens[256];
+    size_t count = 99;
+    int64_t kv, scratch, value = -7;
+    char text[32];
+
+    CHECK(pumice_options_new(&opts, err) == PUMICE_OK);
+    CHECK(pumice_options_set_int(opts, PUMICE_KEY_SESSION_THREADS, 2, err) == PUMICE_OK);
+    CHECK(pumice_options_set_int(opts, PUMICE_KEY_SESSION_N_CTX, 256, err) == PUMICE_OK);
+    CHECK(pumice_options_set_int(opts, PUMICE_KEY_SESSION_CHUNK, 64, err) == PUMICE_OK);
+    kv = memory(model, opts, "kv");
+    scratch = memory(model, opts, "scratch");
+    CHECK(memory(model, opts, "total") == kv + scratch + memory(model, opts, "weights"));
+    CHECK(memory(model, NULL, "kv") >= kv);
+    CHECK(pumice_model_memory(model, opts, "kvs", &value, err) == PUMICE_ERR_NOT_FOUND && value == -7);
+
+    CHECK(pumice_options_set_int(opts, PUMICE_KEY_SESSION_MEMORY_LIMIT, -1, err) == PUMICE_ERR_INVALID);
+    CHECK(pumice_options_set_int(opts, PUMICE_KEY_SESSION_MEMORY_LIMIT, kv + scratch - 1, err) == PUMICE_OK);
+    CHECK(pumice_session_new(model, opts, &session, err) == PUMICE_OK);
+    CHECK(number(session, "memory.limit") == kv + scratch - 1);
+    CHECK(pumice_session_decode(session, tokens, 3, err) == PUMICE_OK);
+    CHECK(pumice_session_decode(session, tokens, 253, err) == PUMICE_ERR_NO_MEMORY);
+    sprintf(text, "%ld", (long)(kv + scratch - 1));
+    CHECK(strstr(pumice_error_message(err), text) != NULL);
+    CHECK(fed(session) == 3);
+    CHECK(pumice_session_output_count(session, &count, err) == PUMICE_OK && count == 1);
+
+    /* only what is set changes; what cannot change changes nothing */
+    CHECK(pumice_options_unset(opts, PUMICE_KEY_SESSION_THREADS, err) == PUMICE_OK);
+    CHECK(pumice_options_set_int(opts, PUMICE_KEY_SESSION_MEMORY_LIMIT, kv + scratch, err) == PUMICE_OK);
+    CHECK(pumice_session_configure(session, opts, err) == PUMICE_OK);
+    CHECK(number(session, "threads") == 2 && number(session, "memory.limit") == kv + scratch);
+    CHECK(pumice_options_set_int(opts, PUMICE_KEY_SESSION_THREADS, 1, err) == PUMICE_OK);
+    CHECK(pumice_options_set_int(opts, PUMICE_KEY_SESSION_N_CTX, 255, err) == PUMICE_OK);
+    CHECK(pumice_session_configure(session, opts, err) == PUMICE_ERR_INVALID && number(session, "threads") == 2);
+    CHECK(pumice_options_unset(opts, PUMICE_KEY_SESSION_N_CTX, err) == PUMICE_OK);
+    CHECK(pumice_options_set_int(opts, PUMICE_KEY_SESSION_EMBEDDINGS, 1, err) == PUMICE_OK);
+    CHECK(pumice_session_configure(session, opts, err) == PUMICE_ERR_INVALID && number(session, "threads") == 2);
+    CHECK(pumice_session_configure(session, NULL, err) == PUMICE_OK);
+    CHECK(pumice_session_configure(NULL, opts, err) == PUMICE_ERR_NULL);
+
+    CHECK(pumice_session_decode(session, tokens, 253, err) == PUMICE_OK);
+    CHECK(number(session, "memory.kv") == kv && number(session, "memory.scratch") == scratch);
+    pumice_session_free(session);
+    pumice_options_free(opts);
+    pumice_model_free(model);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2)
         return 2;
     path = argv[1];
     err = pumice_error_new();
+    embeddings();
     top_logprobs();
     counters();
+    limits();
     pumice_error_free(err);
     return 0;
 }
