@@ -34,7 +34,10 @@ const HARMLESS: &[[&str; 4]] = &[
 ];
 
 /// Refused with another status than such arguments usually are.
-const OTHERWISE: &[[&str; 4]] = &[["*", "index", "SIZE_MAX", "PUMICE_ERR_NOT_FOUND"]];
+const OTHERWISE: &[[&str; 4]] = &[
+    ["*", "index", "SIZE_MAX", "PUMICE_ERR_NOT_FOUND"],
+    ["*", "tmpl", "NULL", "PUMICE_ERR_NOT_FOUND"], // the model's own, and this model has none
+];
 
 /// Values that succeed, by function or `*` and parameter.
 const GOOD: &[[&str; 3]] = &[
@@ -72,6 +75,11 @@ const GOOD: &[[&str; 3]] = &[
     ["pumice_options_set_string", "value", "\"auto\""],
     ["pumice_options_set_string", "len", "4"],
     ["pumice_options_unset", "key", "\"session.n_ctx\""],
+    ["*", "tmpl", "\"{{ messages|length }}\""],
+    ["*", "roles", "roles"],
+    ["*", "contents", "contents"],
+    ["*", "json", "\"{\\\"messages\\\":[]}\""],
+    ["*", "json_len", "15"],
     ["pumice_model_tokenize", "text", "\"It was\""],
     ["pumice_model_tokenize", "len", "6"],
 ];

@@ -45,6 +45,8 @@ static size_t file_size;
 static float *logits;
 static size_t n_vocab;
 static const pumice_token tokens[3] = {5, 6, 7};
+static const char *const roles[3] = {"user", "assistant", "user"};
+static const char *const contents[3] = {"One", "Two", "Three"};
 static const float biases[3] = {0.5f, 0.0f, -0.5f};
 
 /* Bad ones. */
