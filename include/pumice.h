@@ -836,26 +836,11 @@ PUMICE_API pumice_status PUMICE_CALL pumice_session_top_logprobs(pumice_session 
     pumice_token *tokens, float *logprobs, size_t cap, size_t *count, pumice_error *err);
 
 /**
- * The tokens that sequence `seq` has been fed; none for a sequence that does not exist. Stores their number in `count`,
- * and the tokens in `out` if it has room for them (`cap` tokens); NULL and 0 just ask for the number.
- * PUMICE_ERR_BUFFER_TOO_SMALL.
- */
-PUMICE_API pumice_status PUMICE_CALL pumice_session_seq_tokens(pumice_session *session, pumice_seq seq,
-    pumice_token *out, size_t cap, size_t *count, pumice_error *err);
-
-/**
- * Forgets all but the first `keep` tokens of sequence `seq`, if it has more. What the other tokens led to is as if
- * they had never been fed; outputs stay.
- */
-PUMICE_API pumice_status PUMICE_CALL pumice_session_seq_truncate(pumice_session *session, pumice_seq seq,
-    size_t keep, pumice_error *err);
-
-/**
  * A number that describes the session:
  *
  * - "n_ctx": positions that a sequence may have; "threads"; "chunk": tokens of a prompt that go through the model
  *   together
- * - "memory.kv": bytes that the keys and values of all sequences take now
+ * - "memory.kv": bytes that the keys and values of all sequences take now, what they share counted once
  * - "memory.scratch": bytes that a step's buffers and the outputs take now; they are kept from one call to the next
  * - "memory.limit": what "session.memory_limit" says
  * - "perf.prompt_tokens", "perf.prompt_ns": tokens, and nanoseconds, of the steps in which some sequence had more than
@@ -871,6 +856,31 @@ PUMICE_API pumice_status PUMICE_CALL pumice_session_get_int(pumice_session *sess
  * Sets the "perf." counters of pumice_session_get_int to 0.
  */
 PUMICE_API pumice_status PUMICE_CALL pumice_session_perf_reset(pumice_session *session, pumice_error *err);
+
+/**
+ * The tokens that sequence `seq` has been fed; none for a sequence that does not exist. Stores their number in `count`,
+ * and the tokens in `out` if it has room for them (`cap` tokens); NULL and 0 just ask for the number.
+ * PUMICE_ERR_BUFFER_TOO_SMALL.
+ */
+PUMICE_API pumice_status PUMICE_CALL pumice_session_seq_tokens(pumice_session *session, pumice_seq seq,
+    pumice_token *out, size_t cap, size_t *count, pumice_error *err);
+
+/**
+ * Forgets all but the first `keep` tokens of sequence `seq`, if it has more. What the other tokens led to is as if
+ * they had never been fed; outputs stay.
+ */
+PUMICE_API pumice_status PUMICE_CALL pumice_session_seq_truncate(pumice_session *session, pumice_seq seq,
+    size_t keep, pumice_error *err);
+
+/**
+ * Makes sequence `to` one of the first `prefix` tokens of sequence `from`; what `to` held is forgotten. The two share the
+ * keys and values of these tokens: nothing is copied and no memory is taken, until one of them is fed more. It then gets
+ * a copy of its own of the last page of them, unless that is full. Both may be fed, truncated, forked again and forgotten
+ * in any order. With `from` equal to `to` the sequence is truncated. Outputs stay.
+ * PUMICE_ERR_INVALID if `from` has fewer than `prefix` tokens and for negative sequences; PUMICE_ERR_NO_MEMORY.
+ */
+PUMICE_API pumice_status PUMICE_CALL pumice_session_seq_fork(pumice_session *session, pumice_seq from,
+    pumice_seq to, size_t prefix, pumice_error *err);
 
 /**
  * Makes an empty batch, for pumice_session_decode_batch. The caller frees it with pumice_batch_free.

@@ -82,3 +82,27 @@ fn company_does_not_change_a_sequence() {
         assert!(got == expected, "in chunks of {chunk}");
     }
 }
+
+#[test]
+fn a_fork_is_the_sequence_that_computed_its_prefix() {
+    let model = model();
+    let text = tokens(&model);
+    let n_ctx = model.params().n_ctx_train;
+    let prefix = 1000.min(n_ctx - 20); // 1,000 for a model of real size
+    let (long, more) = (&text[..(prefix + 100).min(n_ctx)], &text[1200..1220]);
+    let options = SessionOptions { threads: 2, ..SessionOptions::default() };
+    let expected = all_logits(&model, &options, &[&text[..prefix], more].concat());
+
+    let mut session = Session::new(&model, &options).unwrap();
+    session.decode(long).unwrap();
+    let before = session.kv_bytes();
+    session.fork(0, 3, prefix).unwrap();
+    session.fork(3, 1, prefix).unwrap();
+    assert_eq!(session.kv_bytes(), before);
+    let mut batch = Batch::new();
+    batch.add(1, more, Outputs::All);
+    batch.add(3, &more[..1], Outputs::Last);
+    session.decode_batch(&batch).unwrap();
+    let got: Vec<_> = (0..=more.len()).map(|i| bits(session.logits(i).unwrap())).collect();
+    assert!(got[..more.len()] == expected[prefix..] && got[more.len()] == expected[prefix]);
+}

@@ -10,7 +10,7 @@ use crate::keys::{KEYS, Kind};
 use crate::library::VERSION_NUMBER;
 
 /// Groups of the header, in this order.
-const MODULES: [&str; 12] = [
+const MODULES: [&str; 13] = [
     "abi",
     "library",
     "error",
@@ -20,6 +20,7 @@ const MODULES: [&str; 12] = [
     "tokenizer",
     "chat",
     "session",
+    "sequence",
     "batch",
     "sampler",
     "generate",

@@ -23,5 +23,6 @@ mod metadata;
 mod model;
 mod options;
 mod sampler;
+mod sequence;
 mod session;
 mod tokenizer;

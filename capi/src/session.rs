@@ -4,10 +4,10 @@ use std::ffi::c_char;
 use std::ops::{Deref, DerefMut};
 
 use pumice::sample::top_logprobs;
-use pumice::{Batch, Session, Token};
+use pumice::{Batch, Session};
 
 use crate::abi::*;
-use crate::call::{Fail, fail, from_zero, guard, guard_free, guard_new, guard_value, int};
+use crate::call::{Fail, fail, guard, guard_free, guard_new, guard_value, int};
 use crate::handle::Body;
 use crate::model::Shared;
 
@@ -240,46 +240,11 @@ impl Owned {
     }
 }
 
-/// The tokens that sequence `seq` has been fed; none for a sequence that does not exist. Stores their number in `count`,
-/// and the tokens in `out` if it has room for them (`cap` tokens); NULL and 0 just ask for the number.
-/// PUMICE_ERR_BUFFER_TOO_SMALL.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn pumice_session_seq_tokens(
-    session: *mut pumice_session,
-    seq: pumice_seq,
-    out: *mut pumice_token,
-    cap: usize,
-    count: *mut usize,
-    err: *mut pumice_error,
-) -> pumice_status {
-    guard!(err, |call| {
-        let (session, seq) = (call.exclusive::<Owned>(session)?, from_zero("seq", seq)?);
-        let tokens: Vec<pumice_token> = session.tokens(seq).iter().copied().map(Token::cast_signed).collect();
-        call.fill(&tokens, "out", out, cap, count)
-    })
-}
-
-/// Forgets all but the first `keep` tokens of sequence `seq`, if it has more. What the other tokens led to is as if
-/// they had never been fed; outputs stay.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn pumice_session_seq_truncate(
-    session: *mut pumice_session,
-    seq: pumice_seq,
-    keep: usize,
-    err: *mut pumice_error,
-) -> pumice_status {
-    guard!(err, |call| {
-        let (session, seq) = (call.exclusive::<Owned>(session)?, from_zero("seq", seq)?);
-        session.truncate(seq, keep);
-        Ok(())
-    })
-}
-
 /// A number that describes the session:
 ///
 /// - "n_ctx": positions that a sequence may have; "threads"; "chunk": tokens of a prompt that go through the model
 ///   together
-/// - "memory.kv": bytes that the keys and values of all sequences take now
+/// - "memory.kv": bytes that the keys and values of all sequences take now, what they share counted once
 /// - "memory.scratch": bytes that a step's buffers and the outputs take now; they are kept from one call to the next
 /// - "memory.limit": what "session.memory_limit" says
 /// - "perf.prompt_tokens", "perf.prompt_ns": tokens, and nanoseconds, of the steps in which some sequence had more than

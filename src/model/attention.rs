@@ -73,11 +73,11 @@ impl Step<'_> {
             let (start, len, rows) = (run.start, run.tokens.len(), &wide[first * width..]);
             let first_page = start / PAGE;
             team.for_each_chunk(&mut run.sequence.pages[first_page..(start + len).div_ceil(PAGE)], 1, |i, page| {
-                let page_start = (first_page + i) * PAGE;
+                let (page, page_start) = (page[0].elements_mut(), (first_page + i) * PAGE);
                 for position in start.max(page_start)..(start + len).min(page_start + PAGE) {
                     let row = &rows[(position - start) * width..][..width];
                     for head in 0..params.n_head_kv {
-                        let part = layout.part(&mut page[0], layer, head);
+                        let part = layout.part(page, layer, head);
                         let key = &row[n_q + head * head_dim..][..head_dim];
                         let value = &row[n_q + n_kv + head * head_dim..][..head_dim];
                         kernels.store(part, position, key, value);
@@ -94,7 +94,7 @@ impl Step<'_> {
             let len = run.tokens.len();
             let (out, after) = rest.split_at_mut(len * n_q);
             let queries = &wide[first * width..];
-            let pages: Vec<&[u16]> = run.sequence.pages.iter().map(|page| &page[..]).collect();
+            let pages: Vec<&[u16]> = run.sequence.pages.iter().map(|page| page.elements()).collect();
             attend(kernels, team, &layout, layer, params, &pages, run.start, attention.window, queries, out);
             rest = after;
             first += len;

@@ -1,4 +1,6 @@
-//! The KV cache: a sequence's tokens, and their keys and values in pages.
+//! The KV cache: a sequence's tokens, and their keys and values in pages, which sequences may share.
+
+use std::sync::Arc;
 
 use crate::cpu::{HeadPages, PAGE, head_page_len};
 use crate::{Error, Result, Token};
@@ -43,33 +45,93 @@ impl Layout {
     }
 }
 
+/// [`PAGE`] positions of all layers and heads, f16 bits. Sequences with a common prefix share its pages; one is only
+/// written to while it belongs to one sequence.
+#[derive(Debug, Clone)]
+pub(super) struct Page(Arc<Vec<u16>>);
+
+impl Page {
+    /// A page of zeros.
+    pub fn new(layout: &Layout) -> Result<Self> {
+        let mut elements = Self::room(layout.page_len())?;
+        elements.resize(layout.page_len(), 0);
+        Ok(Self(Arc::new(elements)))
+    }
+
+    /// A page of its own with the same content.
+    fn copy(&self) -> Result<Self> {
+        let mut elements = Self::room(self.0.len())?;
+        elements.extend_from_slice(&self.0);
+        Ok(Self(Arc::new(elements)))
+    }
+
+    fn room(len: usize) -> Result<Vec<u16>> {
+        let mut elements = Vec::new();
+        let no_memory = |_| Error::NoMemory { bytes: len.saturating_mul(size_of::<u16>()), what: "the KV cache" };
+        elements.try_reserve_exact(len).map_err(no_memory)?;
+        Ok(elements)
+    }
+
+    fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
+    /// Where it is: what tells pages apart.
+    pub fn address(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
+    pub fn elements(&self) -> &[u16] {
+        &self.0
+    }
+
+    /// For writing, once [`Sequence::reserve`] has made room.
+    pub fn elements_mut(&mut self) -> &mut [u16] {
+        Arc::get_mut(&mut self.0).expect("a page that is written to was made its sequence's own")
+    }
+}
+
 /// One sequence: what it has been fed, and what attention needs to remember of it.
 #[derive(Debug, Default)]
 pub(super) struct Sequence {
     /// Tokens whose keys and values are complete.
     pub tokens: Vec<Token>,
-    /// [`PAGE`] positions each, f16 bits; may reach beyond the tokens.
-    pub pages: Vec<Vec<u16>>,
+    /// As many as the tokens take, and those that [`Sequence::reserve`] has added.
+    pub pages: Vec<Page>,
+}
+
+/// A sequence as it was before a call.
+pub(super) struct Mark {
+    len: usize,
+    /// The page that the next token would have been written to, if it was shared.
+    shared: Option<Page>,
 }
 
 impl Sequence {
-    /// Makes room for the keys and values of `positions`, and for their tokens.
+    /// Makes room for the keys and values of `positions`, and for their tokens: pages of its own to write to.
     pub fn reserve(&mut self, layout: &Layout, positions: usize) -> Result<()> {
-        let no_memory = |bytes| Error::NoMemory { bytes, what: "the KV cache" };
         let more = positions.saturating_sub(self.tokens.len());
-        self.tokens.try_reserve(more).map_err(|_| no_memory(more * size_of::<Token>()))?;
+        let bytes = more.saturating_mul(size_of::<Token>());
+        self.tokens.try_reserve(more).map_err(|_| Error::NoMemory { bytes, what: "the KV cache" })?;
+        if let Some(page) = self.next().filter(|page| page.is_shared()) {
+            let copy = page.copy()?;
+            self.pages[self.tokens.len() / PAGE] = copy;
+        }
         while self.pages.len() * PAGE < positions {
-            let mut page = Vec::new();
-            page.try_reserve_exact(layout.page_len()).map_err(|_| no_memory(layout.page_len() * size_of::<u16>()))?;
-            page.resize(layout.page_len(), 0);
-            self.pages.push(page);
+            self.pages.push(Page::new(layout)?);
         }
         Ok(())
     }
 
     /// How many pages [`Sequence::reserve`] would take for so many more tokens.
     pub fn more_pages(&self, tokens: usize) -> usize {
-        self.tokens.len().saturating_add(tokens).div_ceil(PAGE).saturating_sub(self.pages.len())
+        let copied = self.next().is_some_and(Page::is_shared);
+        self.tokens.len().saturating_add(tokens).div_ceil(PAGE).saturating_sub(self.pages.len()) + usize::from(copied)
+    }
+
+    /// The page that the next token is written to, if it is there: a full page is never written to again.
+    fn next(&self) -> Option<&Page> {
+        self.pages.get(self.tokens.len() / PAGE)
     }
 
     /// Forgets all but the first `keep` tokens, and frees the pages that are then empty.
@@ -77,4 +139,43 @@ impl Sequence {
         self.tokens.truncate(keep);
         self.pages.truncate(self.tokens.len().div_ceil(PAGE));
     }
+
+    /// A sequence of the first `prefix` tokens, which shares their pages.
+    pub fn fork(&self, prefix: usize) -> Result<Self> {
+        let (tokens, pages) = (&self.tokens[..prefix], &self.pages[..prefix.div_ceil(PAGE)]);
+        let mut fork = Self::default();
+        let bytes = size_of_val(tokens) + size_of_val(pages);
+        let no_memory = |_| Error::NoMemory { bytes, what: "a sequence" };
+        fork.tokens.try_reserve_exact(tokens.len()).map_err(no_memory)?;
+        fork.pages.try_reserve_exact(pages.len()).map_err(no_memory)?;
+        fork.tokens.extend_from_slice(tokens);
+        fork.pages.extend_from_slice(pages);
+        Ok(fork)
+    }
+
+    /// What [`Sequence::roll_back`] needs. As long as the mark lives, a page that was shared stays shared: in a batch
+    /// that extends all its owners each of them gets a copy, none writes into the one to come back to.
+    pub fn mark(&self) -> Mark {
+        Mark { len: self.tokens.len(), shared: self.next().filter(|page| page.is_shared()).cloned() }
+    }
+
+    /// The sequence is as it was, sharing included.
+    pub fn roll_back(&mut self, mark: Mark) {
+        self.truncate(mark.len);
+        if let (Some(page), Some(last)) = (mark.shared, self.pages.last_mut()) {
+            *last = page;
+        }
+    }
+}
+
+/// How many pages the sequences take, each counted once.
+pub(super) fn count_pages<'a>(sequences: impl Iterator<Item = &'a Sequence>) -> usize {
+    let mut shared = Vec::new();
+    let mut own = 0;
+    for page in sequences.flat_map(|s| &s.pages) {
+        if page.is_shared() { shared.push(page.address()) } else { own += 1 }
+    }
+    shared.sort_unstable();
+    shared.dedup();
+    own + shared.len()
 }

@@ -1,6 +1,6 @@
 //! A session: a model, some threads and the KV cache of some sequences.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{ControlFlow, Range};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::pool::Pool;
 use crate::{Error, Kernels, Result, Token};
 
 use super::batch::{Batch, Outputs};
-use super::kv::{Layout, Sequence};
+use super::kv::{Layout, Sequence, count_pages};
 use super::outputs::Kept;
 use super::perf::Counters;
 use super::step::{Buffers, Run, Step};
@@ -94,9 +94,9 @@ impl Session {
         self.sequences.get(&sequence).map_or(&[], |s| &s.tokens)
     }
 
-    /// Bytes that the KV cache takes now.
+    /// Bytes that the KV cache takes now. What sequences share counts once.
     pub fn kv_bytes(&self) -> usize {
-        self.sequences.values().map(|s| self.layout.bytes(s.pages.len() * PAGE)).sum()
+        self.layout.bytes(count_pages(self.sequences.values()) * PAGE)
     }
 
     /// Forgets all sequences and outputs and frees their memory.
@@ -109,6 +109,37 @@ impl Session {
     pub fn truncate(&mut self, sequence: usize, keep: usize) {
         if let Some(s) = self.sequences.get_mut(&sequence) {
             s.truncate(keep);
+            self.forget_if_empty(sequence);
+        }
+    }
+
+    /// Makes `to` a sequence of the first `prefix` tokens of `from`, whatever it held before. They share the keys and
+    /// values of these tokens: nothing is copied, until one of them is fed more. Then it gets a copy of its own of the
+    /// last page, unless that is full. A sequence that is forked to itself is truncated.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if `from` has fewer tokens; [`Error::NoMemory`]. Nothing has changed then.
+    pub fn fork(&mut self, from: usize, to: usize, prefix: usize) -> Result<()> {
+        let len = self.tokens(from).len();
+        if prefix > len {
+            let expected = format!("at most the {len} tokens of sequence {from}");
+            return Err(Error::InvalidArgument { name: "prefix", found: prefix.to_string(), expected });
+        }
+        match self.sequences.get(&from) {
+            Some(_) if from == to => self.truncate(to, prefix),
+            Some(s) if prefix > 0 => {
+                let fork = s.fork(prefix)?;
+                self.sequences.insert(to, fork);
+            }
+            _ => self.truncate(to, 0),
+        }
+        Ok(())
+    }
+
+    /// A sequence without tokens is the same as none.
+    fn forget_if_empty(&mut self, sequence: usize) {
+        if self.tokens(sequence).is_empty() {
+            self.sequences.remove(&sequence);
         }
     }
 
@@ -199,15 +230,18 @@ impl Session {
         }
         self.outputs.clear();
         sound?;
-        let before: Vec<_> = runs.iter().map(|(s, ..)| (*s, self.tokens(*s).len())).collect();
+        let numbers: BTreeSet<_> = runs.iter().map(|(s, ..)| *s).collect();
+        let before: Vec<_> = numbers.into_iter().map(|s| (s, self.sequences.entry(s).or_default().mark())).collect();
         // A panic is a defect of this library; the sequences, whose tokens are only ever appended, survive it.
         let done = catch_unwind(AssertUnwindSafe(|| self.steps(runs, progress)))
             .unwrap_or_else(|payload| Err(Error::Internal { what: panic_message(&*payload) }));
         if done.is_err() {
             self.outputs.clear();
-            // In reverse, so that a sequence with several runs ends at its first one's start.
-            for (sequence, len) in before.into_iter().rev() {
-                self.truncate(sequence, len);
+            for (sequence, mark) in before {
+                if let Some(s) = self.sequences.get_mut(&sequence) {
+                    s.roll_back(mark);
+                }
+                self.forget_if_empty(sequence);
             }
         }
         done
