@@ -4,6 +4,7 @@
 //! were asked for, or it is a terminal that a progress bar can be shown on.
 
 mod bench;
+mod convert;
 mod failure;
 mod generate;
 mod inspect;
@@ -34,6 +35,7 @@ enum Command {
     Inspect(inspect::Args),
     Tokenize(tokenize::Args),
     Bench(bench::Args),
+    Convert(convert::Args),
 }
 
 fn main() -> ExitCode {
@@ -50,5 +52,6 @@ fn run() -> Result<(), Failure> {
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Tokenize(args)) => tokenize::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),
+        Some(Command::Convert(args)) => convert::run(&args),
     }
 }

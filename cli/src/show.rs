@@ -65,6 +65,11 @@ pub fn bar(total: u64, what: &'static str) -> ProgressBar {
     progress(Some(total), what, "{msg} [{wide_bar}] {pos}/{len}")
 }
 
+/// A bar that counts bytes.
+pub fn bytes_bar(total: u64, what: &'static str) -> ProgressBar {
+    progress(Some(total), what, "{msg} [{wide_bar}] {decimal_bytes}/{decimal_total_bytes}")
+}
+
 /// A spinner on stderr for work of unknown length, if that is a terminal; dropping it clears it.
 pub fn spinner(what: &'static str) -> ProgressBar {
     let spinner = progress(None, what, "{spinner} {msg}");
