@@ -73,8 +73,13 @@ class Table(unittest.TestCase):
 
     def test_constants_are_the_headers(self):
         enums = {
-            "ERR": Status, "TOKEN": TokenFlag, "OUTPUTS": Outputs, "FINISH": Finish, "META": metadata._Type,
-            "LOG": LogLevel, "TOKENIZE": model._Tokenize,
+            "ERR": Status,
+            "TOKEN": TokenFlag,
+            "OUTPUTS": Outputs,
+            "FINISH": Finish,
+            "META": metadata._Type,
+            "LOG": LogLevel,
+            "TOKENIZE": model._Tokenize,
         }
         own = {"PUMICE_OK": Status.OK, "PUMICE_CONTINUE": CONTINUE, "PUMICE_SEQ_ALL": session._ALL}
         own["PUMICE_DETOKENIZE_SPECIAL"] = model._DETOKENIZE_SPECIAL
@@ -99,7 +104,9 @@ class Table(unittest.TestCase):
 
     def test_every_option_has_a_parameter(self):
         takes = {
-            "model": pumice.Model.__init__, "session": pumice.Session.__init__, "sampler": pumice.Sampler.__init__,
+            "model": pumice.Model.__init__,
+            "session": pumice.Session.__init__,
+            "sampler": pumice.Sampler.__init__,
             "generate": pumice.Session.generate,
         }
         keys = [key["key"].split(".") for key in describe()["keys"]]

@@ -286,7 +286,9 @@ class Sessions(unittest.TestCase):
             flat = [0.0] * self.model.n_vocab
             [one.sample_logits(flat) for _ in range(3)]
             with one.copy() as two:
-                self.assertEqual([one.sample_logits(flat) for _ in range(9)], [two.sample_logits(flat) for _ in range(9)])
+                self.assertEqual(
+                    [one.sample_logits(flat) for _ in range(9)], [two.sample_logits(flat) for _ in range(9)]
+                )
             first = one.sample_logits(flat)
             one.reset()
             again = [one.sample_logits(flat) for _ in range(13)]

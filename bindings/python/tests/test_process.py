@@ -51,6 +51,10 @@ with pumice.Model(PATH) as model, model.session(threads=2) as session:
             "view": make + "session.decode([1]); builtins.view = session.logits(); del session, model",
             "thread": make + "threading.Thread(target=lambda: (time.sleep(0.2), session.decode([1]))).start()",
             "daemon": make + "threading.Thread(target=lambda: session.complete('a'), daemon=True).start()",
+            "daemon in a call": make + "started = threading.Event()\n"
+            "def text(piece): started.set()\n"
+            "def work(): session.complete('It was', temperature=0, on_text=text)\n"
+            "threading.Thread(target=work, daemon=True).start(); started.wait()",
             "exit": make + "sys.exit(0)",
         }
         for name, script in states.items():
@@ -87,6 +91,72 @@ for after in (0.005, 0.01, 0.02, 0.04):
 """
             with self.subTest(name):
                 self.assertEqual(run(script), (0, "interrupted\n" * 4, ""))
+
+    @unittest.skipIf(sys.platform == "win32", "signals of another kind")
+    def test_ctrl_c_ends_a_long_prompt_within_its_one_call(self):
+        script = """
+model = pumice.Model(PATH)
+session = model.session(n_ctx=100000, threads=1)
+session.decode([5])
+tokens = [1, 2, 3] * 20000
+ways = (
+    lambda: session.decode(tokens), lambda: session.decode_batch([(0, tokens, pumice.Outputs.LAST)]),
+    lambda: session.complete(tokens), lambda: next(session.generate(tokens)),
+)
+for way in ways:
+    inside = threading.Event()
+    def soon():
+        inside.wait()
+        time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+    thread = threading.Thread(target=soon)
+    thread.start()
+    try:
+        inside.set()
+        way()
+    except KeyboardInterrupt:
+        # The call was cancelled, so that the prompt has left nothing behind.
+        print("interrupted", session.tokens())
+    thread.join()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.set_wakeup_fd(-1) == -1
+assert threading.active_count() == 1
+"""
+        self.assertEqual(run(script), (0, "interrupted [5]\n" * 4, ""))
+
+    @unittest.skipIf(sys.platform == "win32", "signals of another kind")
+    def test_ctrl_c_in_a_call_within_a_callback(self):
+        script = """
+model = pumice.Model(PATH)
+outer, inner = model.session(threads=1), model.session(n_ctx=100000, threads=1)
+def nested(piece):
+    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        inner.complete([1, 2, 3] * 20000, on_progress=lambda done, total: None)
+    finally:
+        print("inner", inner.tokens())
+try:
+    outer.complete("It was", temperature=0, on_text=nested)
+except KeyboardInterrupt:
+    print("interrupted")
+outer.decode([1])
+"""
+        self.assertEqual(run(script), (0, "inner []\ninterrupted\n", ""))
+
+    @unittest.skipIf(sys.platform == "win32", "signals of another kind")
+    def test_somebody_elses_wakeup_descriptor_stays(self):
+        script = """
+import socket
+mine, other = socket.socketpair()
+other.setblocking(False)
+signal.set_wakeup_fd(other.fileno())
+model = pumice.Model(PATH)
+with model.session() as session:
+    session.decode([1] * 100)
+    os.kill(os.getpid(), signal.SIGWINCH)
+assert signal.set_wakeup_fd(-1) == other.fileno()
+"""
+        self.assertEqual(run(script), (0, "", ""))
 
     @unittest.skipIf(sys.platform == "win32", "signals of another kind")
     def test_a_handler_of_the_hosts_stays(self):

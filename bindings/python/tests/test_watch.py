@@ -1,5 +1,6 @@
 """Exceptions and Ctrl-C in calls that take long, and what goes on in other threads meanwhile."""
 
+import sys
 import threading
 import unittest
 
@@ -56,7 +57,10 @@ class Threads(unittest.TestCase):
         self.assertEqual([met.count(case["prompt"]) for case in cases], [10, 10])
 
     def test_other_threads_go_on_while_one_is_in_the_library(self):
-        # Nothing of the session calls back here: if the interpreter were held, the other one could not count.
+        # Python itself does not take turns here, and nothing calls back: if the library's calls did not let go of the
+        # interpreter, neither thread could count while the other one is in its call.
+        self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(1000)
         counts = [0, 0]
         saw = [False, False]
         tokens = self.model.tokenize(PROMPT) * 8

@@ -128,8 +128,8 @@ _library: Optional[ctypes.CDLL] = None
 
 
 def load_library(path: Optional[os.PathLike[str] | str] = None) -> ctypes.CDLL:
-    """Loads the shared library, once for the process: ``path``, or what ``PUMICE_LIBRARY`` names, or the one inside this
-    package, or the newest that the repository around it has built, or one that the system finds.
+    """Loads the shared library, once for the process: ``path``, or what ``PUMICE_LIBRARY`` names, or the one inside
+    this package, or the newest that the repository around it has built, or one that the system finds.
 
     Needs to be called only to name a path; then before anything else. Raises ``OSError`` if there is none, and
     ``RuntimeError`` if another one has been loaded.
@@ -182,14 +182,13 @@ def c_name(text: str) -> bytes:
 def attempt(name: str, *arguments: Any) -> Any:
     """Calls a function, and raises what a callback has raised meanwhile."""
     function = getattr(load_library(), name)
-    outer, thread.raised = thread.raised, None
     try:
         result = function(*arguments)
-        if thread.raised is not None:
-            raise thread.raised
-        return result
     finally:
-        thread.raised = outer
+        raised, thread.raised = thread.raised, None
+    if raised is not None:
+        raise raised
+    return result
 
 
 def call(name: str, *arguments: Any) -> None:

@@ -65,9 +65,10 @@ class Model(Handle):
 
     ``mmap=False`` reads the file into memory instead of mapping it; ``preload=True`` brings all of a mapped file into
     memory before it returns. While either goes on, ``progress`` is called with the bytes done, and how many there are.
-    ``metadata_only=True`` reads the file's header only: metadata, ``tokenize``, ``chat_format`` and ``memory`` work, and
-    there are no sessions. ``log`` gets what the library has to say, also from sessions: a function of a ``LogLevel`` and
-    a text, or a ``logging.Logger``; ``log_level`` is the limit (``INFO``; for a logger, what it is set to).
+    ``metadata_only=True`` reads the file's header only: metadata, ``tokenize``, ``chat_format`` and ``memory`` work;
+    there are no sessions. ``log`` gets what the library has to say, also from sessions: a function of a ``LogLevel``
+    and a text, or a ``logging.Logger``. ``log_level`` is the limit: ``INFO``; for a logger everything, as it has a
+    limit of its own.
 
     An exception that ``progress`` or ``log`` raises, and Ctrl-C, end the opening and come out here.
     """

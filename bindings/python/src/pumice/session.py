@@ -55,10 +55,10 @@ class Session(Handle):
     meanwhile gets ``BusyError``; different sessions do not wait for each other.
 
     ``n_ctx`` is how many positions a sequence may have (default: as many as the model was trained on); ``threads``
-    includes the caller's (default: as many as this process may use); ``chunk`` is how many tokens of a prompt go through
-    the model together; ``kernels`` names the instruction set. ``memory_limit`` is how many bytes keys, values, buffers
-    and outputs may take (``OutOfMemoryError``; default: no limit); ``embeddings=True`` keeps what ``embedding`` gives.
-    ``log`` is as for ``Model``. Results do not depend on ``threads``, ``chunk`` and ``kernels``.
+    includes the caller's (default: as many as this process may use); ``chunk`` is how many tokens of a prompt go
+    through the model together; ``kernels`` names the instruction set. ``memory_limit`` is how many bytes keys, values,
+    buffers and outputs may take (``OutOfMemoryError``; default: no limit); ``embeddings=True`` keeps what ``embedding``
+    gives. ``log`` is as for ``Model``. Results do not depend on ``threads``, ``chunk`` and ``kernels``.
     """
 
     _free = "pumice_session_free"
@@ -198,7 +198,7 @@ class Session(Handle):
         return memoryview(array).cast("B").cast("f")
 
     def logits(self, index: int = 0, *, copy: bool = False) -> "memoryview[float]":
-        """The logits of an output: ``n_vocab`` f32 without a copy, so ``numpy.asarray(session.logits())`` costs nothing.
+        """The logits of an output: ``n_vocab`` f32 without a copy, and ``numpy.asarray(session.logits())`` makes none.
         They are the session's own memory: read them before tokens are fed to it again, or it is reset or closed.
         (A session that is merely forgotten stays open for them.) ``copy=True`` gives memory that lasts."""
         return self._floats("pumice_session_logits", index, copy)
