@@ -9,20 +9,9 @@ fn header() -> String {
     std::fs::read_to_string(support::root().join("include/pumice.h")).unwrap()
 }
 
-/// The functions that the header declares.
-fn declared() -> BTreeSet<String> {
-    let name = |line: &str| {
-        let name = &line[..line.find('(')?];
-        Some(name[name.rfind("pumice_")?..].to_owned())
-    };
-    header().lines().filter(|line| line.starts_with("PUMICE_API ")).map(|line| name(line).unwrap()).collect()
-}
-
-/// The symbols that `nm` lists.
+/// The symbols of a built library.
 fn symbols(arguments: &[&str], file: &str) -> BTreeSet<String> {
-    let output = support::run(Command::new("nm").args(arguments).arg(support::library_dir().join(file)));
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().filter_map(|line| line.rsplit_once(' ')).map(|(_, name)| name.to_owned()).collect()
+    support::symbols(arguments, &support::library_dir().join(file))
 }
 
 #[test]
@@ -53,7 +42,7 @@ fn every_standard_takes_the_header_twice() {
 
 #[test]
 fn the_shared_library_exports_what_the_header_declares_and_nothing_else() {
-    let declared = declared();
+    let declared = support::declared();
     assert!(declared.len() > 50, "{declared:?}");
     assert_eq!(symbols(&["-D", "--defined-only"], "libpumice_capi.so"), declared);
 }
@@ -62,7 +51,7 @@ fn the_shared_library_exports_what_the_header_declares_and_nothing_else() {
 fn the_static_library_has_every_function() {
     let found = symbols(&["-g", "--defined-only"], "libpumice_capi.a");
     let found: BTreeSet<_> = found.into_iter().filter(|name| name.starts_with("pumice_")).collect();
-    assert_eq!(found, declared());
+    assert_eq!(found, support::declared());
 }
 
 #[test]
@@ -144,7 +133,7 @@ fn every_function_is_guarded() {
         }
         assert_eq!(text.matches("no_mangle").count(), text.matches("#[unsafe(no_mangle)]\npub unsafe extern").count());
     }
-    assert_eq!(guarded, declared());
+    assert_eq!(guarded, support::declared());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The built libraries, and running other programs against them.
 #![allow(dead_code)] // each test file uses some of it
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -41,6 +42,23 @@ pub fn library() -> PathBuf {
     library_dir().join("libpumice_capi.so")
 }
 
+/// The functions that the header declares.
+pub fn declared() -> BTreeSet<String> {
+    let name = |line: &str| {
+        let name = &line[..line.find('(')?];
+        Some(name[name.rfind("pumice_")?..].to_owned())
+    };
+    let header = std::fs::read_to_string(root().join("include/pumice.h")).unwrap();
+    header.lines().filter(|line| line.starts_with("PUMICE_API ")).map(|line| name(line).unwrap()).collect()
+}
+
+/// The symbols that `nm` lists.
+pub fn symbols(arguments: &[&str], library: &Path) -> BTreeSet<String> {
+    let output = run(Command::new("nm").args(arguments).arg(library));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().filter_map(|line| line.rsplit_once(' ')).map(|(_, name)| name.to_owned()).collect()
+}
+
 /// A directory of its own for a test, empty.
 pub fn scratch(name: &str) -> PathBuf {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -49,13 +67,24 @@ pub fn scratch(name: &str) -> PathBuf {
     dir
 }
 
-/// Compiles C sources against the shared library, whose own name is put beside the program for the loader.
-pub fn compile(source: &Path, dir: &Path) -> PathBuf {
-    let program = dir.join(source.file_stem().unwrap());
+/// Puts the shared library's own name, which the loader looks for, into a directory.
+pub fn named_library(dir: &Path) -> PathBuf {
     let soname = dir.join("libpumice.so.0");
     if !soname.exists() {
         std::os::unix::fs::symlink(library(), &soname).unwrap();
     }
+    soname
+}
+
+/// Whether this machine has a program.
+pub fn has(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok()
+}
+
+/// Compiles C sources against the shared library, whose own name is put beside the program for the loader.
+pub fn compile(source: &Path, dir: &Path) -> PathBuf {
+    let program = dir.join(source.file_stem().unwrap());
+    let soname = named_library(dir);
     let mut gcc = Command::new("gcc");
     gcc.args(["-std=c99", "-D_GNU_SOURCE", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-pedantic-errors", "-I"]);
     gcc.arg(root().join("include")).arg(source).arg("-o").arg(&program).arg(&soname);
