@@ -20,6 +20,7 @@ import venv
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+EXAMPLES = {"c": "example.c", "cpp": "example.cpp", "python": "example.py"}
 SKIPPED = ["cargo test --release"]
 
 
@@ -42,14 +43,14 @@ def main():
         environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PUMICE_LIBRARY")}
         environment["PATH"] = os.pathsep.join([str(work / "venv" / "bin"), environment["PATH"]])
         for language, content in blocks(readme):
-            if language in ("c", "python"):
-                (work / {"c": "example.c", "python": "example.py"}[language]).write_text(content, encoding="utf-8")
+            if language in EXAMPLES:
+                (work / EXAMPLES[language]).write_text(content, encoding="utf-8")
             elif language == "sh":
                 for command in filter(None, content.splitlines()):
                     if command in SKIPPED:
                         continue
-                    # cargo runs where its sources are; all else where the examples were written
-                    where = ROOT if command.startswith("cargo ") else work
+                    # cargo and make run where the sources are; all else where the examples were written
+                    where = ROOT if command.startswith(("cargo ", "make ")) else work
                     print(f"$ {command}", flush=True)
                     done = subprocess.run(command, shell=True, cwd=where, env=environment, text=True,
                                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=1200)
