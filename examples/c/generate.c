@@ -3,15 +3,12 @@
  *
  *     generate MODEL PROMPT [MAX_TOKENS [TEMPERATURE [SEED]]]
  *
- * Build, from the top of the repository, after `cargo build --release -p pumice-capi`:
+ * Build and run, from the top of the repository:
  *
- *     cc -Iinclude examples/c/generate.c -o generate target/release/libpumice_capi.so
- *     ln -s libpumice_capi.so target/release/libpumice.so.0
- *     LD_LIBRARY_PATH=target/release ./generate cli/model/austen.gguf "It was a fine morning, and" 60
- *
- * The link is there because the loader looks for the library's own name, libpumice.so.0. Or with the static library:
- *
- *     cc -Iinclude examples/c/generate.c -o generate target/release/libpumice_capi.a -lm -lpthread -ldl
+ *     make install PREFIX=/tmp/pumice
+ *     export PKG_CONFIG_PATH=/tmp/pumice/lib/pkgconfig LD_LIBRARY_PATH=/tmp/pumice/lib
+ *     cc examples/c/generate.c -o generate $(pkg-config --cflags --libs pumice)
+ *     ./generate cli/model/austen.gguf "It was a fine morning, and" 60
  */
 
 #include <stdio.h>
