@@ -111,6 +111,7 @@ enum class Status : std::int32_t {
     unknown_key = PUMICE_ERR_UNKNOWN_KEY,
     wrong_type = PUMICE_ERR_WRONG_TYPE,
     utf8 = PUMICE_ERR_UTF8,
+    syntax = PUMICE_ERR_SYNTAX,
     not_found = PUMICE_ERR_NOT_FOUND,
 };
 
@@ -401,6 +402,8 @@ public:
     Options &n_ctx(detail::Integer positions) { return set_int(PUMICE_KEY_SESSION_N_CTX, positions.value); }
     Options &threads(detail::Integer count) { return set_int(PUMICE_KEY_SESSION_THREADS, count.value); }
     Options &chunk(detail::Integer tokens) { return set_int(PUMICE_KEY_SESSION_CHUNK, tokens.value); }
+    Options &memory_limit(detail::Integer bytes) { return set_int(PUMICE_KEY_SESSION_MEMORY_LIMIT, bytes.value); }
+    Options &embeddings(detail::Truth keep) { return set_int(PUMICE_KEY_SESSION_EMBEDDINGS, keep.value); }
     Options &kernels(std::string_view name) { return set_string(PUMICE_KEY_SESSION_KERNELS, name); }
 
     Options &temperature(double value) { return set_float(PUMICE_KEY_SAMPLER_TEMPERATURE, value); }
@@ -501,6 +504,12 @@ struct MetaType {
     bool array;
 };
 
+/// A message of a conversation. Roles are "system", "user", "assistant", and what else the template knows.
+struct Message {
+    std::string role;
+    std::string content;
+};
+
 /// A model: weights and vocabulary. Any number of threads may use it at once. A copy is another handle of the same
 /// model, which lives until the last handle, session and sampler of it is gone.
 class Model {
@@ -558,6 +567,19 @@ public:
         return lent([&](const char **out, std::size_t *len, pumice_error *err) {
             return pumice_model_get_string(get(), name.c_str(), out, len, err);
         });
+    }
+
+    /// What a session with these options will take, in bytes: "weights", "kv", "scratch" or "total".
+    Result<std::int64_t> memory(const std::string &name, const Options &options = {}) const
+    {
+#if defined(PUMICE_NO_EXCEPTIONS)
+        if (options.error())
+            return *options.error();
+#endif
+        detail::Call call;
+        std::int64_t out = 0;
+        call.then(pumice_model_memory(get(), options.get(), name.c_str(), &out, call.err()));
+        return call.result(std::move(out));
     }
 
     /// How many metadata keys the file has, and the name of each, which lives as long as the model.
@@ -653,11 +675,44 @@ public:
         return call.result(token >= 0 ? std::optional<Token>(token) : std::optional<Token>());
     }
 
+    /// Writes a conversation out as the text that the model continues, with its own chat template or another one; with
+    /// `answer`, up to where the assistant's answer begins. Tokenize it with add_special and parse_special.
+    /// Status::not_found if the model has no template, Status::syntax if it cannot be parsed, Status::invalid if it
+    /// refuses the messages.
+    Result<std::string> chat_format(const std::vector<Message> &messages, bool answer = true,
+        const std::optional<std::string> &chat_template = std::nullopt) const
+    {
+        detail::Call call;
+        std::vector<const char *> roles, contents;
+        for (const Message &message : messages) {
+            roles.push_back(message.role.c_str());
+            contents.push_back(message.content.c_str());
+        }
+        std::string out;
+        detail::fill(call, out, [&](char *buf, std::size_t cap, std::size_t *len) {
+            return pumice_model_chat_format(get(), chat_template ? chat_template->c_str() : nullptr, roles.data(),
+                contents.data(), messages.size(), answer ? PUMICE_CHAT_GENERATION_PROMPT : 0, buf, cap, len,
+                call.err());
+        });
+        return call.result(std::move(out));
+    }
+    /// The same for conversations that are more than roles and texts: a JSON object whose members become the template's
+    /// variables: "messages", "tools", "add_generation_prompt", and any other that the template knows.
+    Result<std::string> chat_format_json(
+        std::string_view json, const std::optional<std::string> &chat_template = std::nullopt) const
+    {
+        detail::Call call;
+        std::string out;
+        detail::fill(call, out, [&](char *buf, std::size_t cap, std::size_t *len) {
+            return pumice_model_chat_format_json(get(), chat_template ? chat_template->c_str() : nullptr, json.data(),
+                json.size(), buf, cap, len, call.err());
+        });
+        return call.result(std::move(out));
+    }
+
     const pumice_model *get() const noexcept { return handle_.get(); }
 
 private:
-    friend class Session;
-    friend class Sampler;
 
     explicit Model(pumice_model *handle) noexcept : handle_(handle) {}
 
@@ -768,6 +823,17 @@ public:
 
     const Model &model() const noexcept { return model_; }
 
+    /// Changes threads, chunk, kernels and memory limit to those that are set in the options, from the next call on.
+    Result<void> configure(const Options &options)
+    {
+#if defined(PUMICE_NO_EXCEPTIONS)
+        if (options.error())
+            return *options.error();
+#endif
+        detail::Call call;
+        call.then(pumice_session_configure(get(), options.get(), call.err()));
+        return call.result();
+    }
     /// Forgets all sequences and outputs.
     Result<void> reset()
     {
@@ -809,6 +875,15 @@ public:
         const float *out = nullptr;
         std::size_t count = 0;
         call.then(pumice_session_logits(get(), index, &out, &count, call.err()));
+        return call.result(View<float>(out, count));
+    }
+    /// The final hidden state of an output, for a session made with Options::embeddings; valid as long as the logits.
+    Result<View<float>> embedding(std::size_t index = 0)
+    {
+        detail::Call call;
+        const float *out = nullptr;
+        std::size_t count = 0;
+        call.then(pumice_session_embedding(get(), index, &out, &count, call.err()));
         return call.result(View<float>(out, count));
     }
     /// The most likely tokens after an output, the most likely first; `count` of them, or all if there are fewer.

@@ -1,6 +1,6 @@
 //! The examples do what they say; where they generate, they write the same text as the Rust API.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -108,4 +108,44 @@ fn ctrl_c_ends_a_generation_and_not_the_program() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     let (_, last) = rest.trim_end().rsplit_once('\n').unwrap();
     assert!(last.starts_with("(interrupted after ") && last.ends_with(" tokens)"), "{rest}");
+}
+
+/// What a chat writes to stdout and stderr when it is asked this.
+fn chat(program: &Path, lines: &str) -> [String; 2] {
+    let template = "{% for m in messages %}{{ m.content }} {% endfor %}";
+    let mut command = Command::new(program);
+    command.arg(support::model()).args(["It was a fine morning.", template]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let texts = [text(output.stdout), text(output.stderr)];
+    assert!(output.status.success(), "{texts:?}");
+    texts
+}
+
+#[test]
+fn chats_in_c_and_cpp_say_the_same_and_compute_nothing_twice() {
+    let lines = "Her mother was\nand the carriage\n";
+    let [said, noted] = chat(&example("chat"), lines);
+    assert!(said.starts_with("> ") && said.len() > 300, "{said}");
+    // What is kept is the conversation before, and of its end what reads the same with more behind it.
+    let counts = |line: &str| line.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect();
+    let counts: Vec<Vec<usize>> = noted.lines().map(counts).collect();
+    assert!(counts.len() == 2 && counts[0][1] == 0 && counts[1][1] >= counts[0][0], "{noted}");
+
+    if !support::has("g++") {
+        assert!(std::env::var_os("CI").is_none(), "CI has to have g++");
+        return;
+    }
+    let dir = support::scratch("example-cpp-chat");
+    let library = support::named_library(&dir);
+    let program = dir.join("chat");
+    let mut compiler = Command::new("g++");
+    compiler.args(["-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]);
+    compiler.arg(format!("-I{}", support::root().join("include").display()));
+    compiler.arg(format!("-I{}", support::root().join("bindings/cpp").display()));
+    compiler.arg(support::root().join("examples/cpp/chat.cpp")).arg("-o").arg(&program).arg(&library);
+    support::run(compiler.arg(format!("-Wl,-rpath,{}", dir.display())));
+    assert_eq!(chat(&program, lines), [said, noted]);
 }

@@ -242,3 +242,34 @@ fn hosts_load_and_unload_the_library() {
     let output = support::run(command.arg(dir.join("prefix/lib/libpumice.so")).arg(support::model()));
     assert!(output.stdout.is_empty() && output.stderr.is_empty());
 }
+
+/// One file that holds program, library and model, and asks for no other than the system's libraries.
+#[test]
+fn a_device_runs_from_one_file() {
+    if !have(&["pkg-config"]) {
+        return;
+    }
+    let dir = support::scratch("install-device");
+    make("install", dir.join("prefix").to_str().unwrap(), &[]);
+    std::fs::copy(support::model(), dir.join("model.gguf")).unwrap();
+    let mut ld = Command::new("ld");
+    ld.args(["-r", "-z", "noexecstack", "-b", "binary", "model.gguf", "-o", "model.o"]);
+    support::run(ld.current_dir(&dir));
+    let mut pkg_config = Command::new("pkg-config");
+    pkg_config.args(["--cflags", "--libs", "pumice-static"]).env("PKG_CONFIG_PATH", dir.join("prefix/lib/pkgconfig"));
+    let flags = String::from_utf8(support::run(&mut pkg_config).stdout).unwrap();
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-std=c99", "-Os", "-Wall", "-Wextra", "-Werror", "-pedantic-errors"]);
+    gcc.arg(support::root().join("examples/c/device.c")).args(["model.o", "-o", "device"]);
+    support::run(gcc.args(flags.split_whitespace()).args(["-Wl,--gc-sections", "-s"]).current_dir(&dir));
+    for name in ["model.gguf", "model.o", "prefix"] {
+        let path = dir.join(name);
+        if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }.unwrap();
+    }
+    let program = dir.join("device");
+    assert!(!dynamic(&program).contains("libpumice"));
+    let size = std::fs::metadata(&program).unwrap().len() - std::fs::metadata(support::model()).unwrap().len();
+    assert!(size < 2_600_000, "without its model, the program takes {size} bytes");
+    let text = String::from_utf8(support::run(&mut Command::new(&program)).stdout).unwrap();
+    assert!(text.ends_with('\n') && text.len() > 60, "{text}");
+}

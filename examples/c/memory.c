@@ -1,6 +1,6 @@
 /*
- * Runs a model that is in memory, here read from a file first; it could as well be linked into the program, or come from
- * an archive or over a network.
+ * Runs a model that is in memory, here read from a file first; it could as well be linked into the program, or come
+ * from an archive or over a network.
  *
  *     memory MODEL PROMPT
  *

@@ -57,6 +57,27 @@ int main(int, char **argv)
     session.cancel(); // nothing to cancel
     session.decode(head);
 
+    // Changing how it runs changes no result; what it may take is what is said beforehand.
+    session.configure(Options().threads(1).chunk(2));
+    CHECK(session.get_int("threads") == 1 && session.get_int("chunk") == 2);
+    FAILS(invalid, session.configure(Options().n_ctx(65)));
+    FAILS(invalid, session.embedding());
+    session.truncate(0);
+    session.decode(all);
+    CHECK(copy(session.logits()) == expected);
+    Options small;
+    small.n_ctx(64).threads(1).chunk(4);
+    const std::int64_t total = model.memory("total", small);
+    CHECK(total == model.memory("kv", small) + model.memory("scratch", small) + model.memory("weights", small));
+    FAILS(not_found, model.memory("nothing"));
+    Session limited = Session::create(model, small.memory_limit(1000).embeddings(true));
+    FAILS(no_memory, limited.decode(all));
+    limited.configure(Options().memory_limit(total));
+    limited.decode(all);
+    CHECK(copy(limited.logits()) == expected);
+    CHECK(static_cast<std::int64_t>(limited.embedding().size()) == model.get_int("n_embd"));
+    FAILS(not_found, limited.embedding(1));
+
     Session moved = std::move(session);
     moved.reset();
     CHECK(moved.tokens().empty() && moved.tokens(1).empty());
