@@ -919,6 +919,14 @@ public:
         return call.result();
     }
 
+    /// Makes `to` hold the first `prefix` tokens of `from`, and share its memory for them; what it held is forgotten.
+    Result<void> fork(Seq from, Seq to, std::size_t prefix)
+    {
+        detail::Call call;
+        call.then(pumice_session_seq_fork(get(), from, to, prefix, call.err()));
+        return call.result();
+    }
+
     /// A number by its name: "n_ctx", "threads", "memory.kv" and what else pumice_session_get_int lists.
     Result<std::int64_t> get_int(const std::string &name)
     {

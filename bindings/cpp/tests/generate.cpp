@@ -16,7 +16,7 @@ int main(int, char **argv)
     const Model model = Model::open(argv[1]);
     const std::vector<Token> prompt = model.tokenize("It was a fine morning, and");
     Session session = Session::create(model, Options().n_ctx(128));
-    Sampler sampler = Sampler::create(model, Options().temperature(0.8).seed(3));
+    Sampler sampler = Sampler::create(model, Options().temperature(0.8).seed(3).repeat_penalty(1.3));
     const auto again = [&] {
         session.reset();
         sampler.reset();

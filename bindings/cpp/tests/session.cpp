@@ -57,6 +57,17 @@ int main(int, char **argv)
     session.cancel(); // nothing to cancel
     session.decode(head);
 
+    // A fork goes on as the sequence that it came from.
+    session.truncate(tokens.size());
+    session.truncate(0, 1);
+    session.fork(0, 1, 3);
+    CHECK(session.tokens(1) == std::vector<Token>(head.begin(), head.end()) && session.tokens() == tokens);
+    batch.clear();
+    batch.add(1, tail);
+    session.decode(batch);
+    CHECK(copy(session.logits()) == expected);
+    FAILS(invalid, session.fork(0, 1, tokens.size() + 1));
+
     // Changing how it runs changes no result; what it may take is what is said beforehand.
     session.configure(Options().threads(1).chunk(2));
     CHECK(session.get_int("threads") == 1 && session.get_int("chunk") == 2);
