@@ -98,7 +98,7 @@ fn every_file_is_where_it_belongs() {
     assert!(support::declared().is_subset(&found));
     // Stripped, and without anything large that nobody meant to add.
     let size = std::fs::metadata(&shared).unwrap().len();
-    assert!(size < 2_600_000, "the shared library takes {size} bytes");
+    assert!(size < 3_200_000, "the shared library takes {size} bytes");
 
     let text = std::fs::read_to_string(prefix.join("lib/pkgconfig/pumice.pc")).unwrap();
     assert!(text.contains(&format!("\nVersion: {VERSION}\n")), "{text}");
@@ -269,7 +269,7 @@ fn a_device_runs_from_one_file() {
     let program = dir.join("device");
     assert!(!dynamic(&program).contains("libpumice"));
     let size = std::fs::metadata(&program).unwrap().len() - std::fs::metadata(support::model()).unwrap().len();
-    assert!(size < 2_600_000, "without its model, the program takes {size} bytes");
+    assert!(size < 3_200_000, "without its model, the program takes {size} bytes");
     let text = String::from_utf8(support::run(&mut Command::new(&program)).stdout).unwrap();
     assert!(text.ends_with('\n') && text.len() > 60, "{text}");
 }
