@@ -1,8 +1,8 @@
 //! `pumice generate`: a prompt in, text out.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use pumice::token::EncodeOptions;
@@ -10,6 +10,7 @@ use pumice::{Error, Finish, GenerateOptions, Generated, Progress, Sampler, Sessi
 
 use crate::failure::Failure;
 use crate::options::{RunArgs, SamplerArgs};
+use crate::output::Output;
 use crate::show;
 use crate::source::{self, ModelArgs};
 
@@ -61,7 +62,7 @@ impl Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
     // What can be wrong without the model is said before the model is loaded.
-    let seed = args.sampler.seed.unwrap_or_else(seed_of_the_moment);
+    let seed = args.sampler.seed();
     let mut sampler = Sampler::new(&args.sampler.options(seed))?;
     let text = source::text(args.prompt.as_deref())?.unwrap_or_default();
 
@@ -106,39 +107,6 @@ fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Vec<Token>, Failure> {
         return Err(Failure::Usage(what.to_owned()));
     }
     Ok(tokens)
-}
-
-fn seed_of_the_moment() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64)
-}
-
-/// Stdout, each piece of text flushed.
-struct Output {
-    stdout: io::StdoutLock<'static>,
-    terminal: bool,
-    /// Whether the last character was a line break.
-    line_is_empty: bool,
-}
-
-impl Output {
-    fn new() -> Self {
-        let stdout = io::stdout().lock();
-        Self { terminal: stdout.is_terminal(), stdout, line_is_empty: true }
-    }
-
-    fn text(&mut self, text: &str) -> io::Result<()> {
-        match self.terminal {
-            true => self.stdout.write_all(show::visible_text(text).as_bytes())?,
-            false => self.stdout.write_all(text.as_bytes())?,
-        }
-        self.line_is_empty = text.is_empty() && self.line_is_empty || text.ends_with('\n');
-        self.stdout.flush()
-    }
-
-    /// Ends the last line on terminals, and where the text is to be whole.
-    fn end(&mut self, whole: bool) -> io::Result<()> {
-        if (self.terminal || whole) && !self.line_is_empty { self.text("\n") } else { Ok(()) }
-    }
 }
 
 fn print_stats(session: &Session, done: &Generated, load: Duration, prompt: usize, seed: u64) -> io::Result<()> {

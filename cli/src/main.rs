@@ -4,11 +4,13 @@
 //! were asked for, or it is a terminal that a progress bar can be shown on.
 
 mod bench;
+mod chat;
 mod convert;
 mod failure;
 mod generate;
 mod inspect;
 mod options;
+mod output;
 mod show;
 mod source;
 mod tokenize;
@@ -32,6 +34,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Generate(generate::Args),
+    Chat(chat::Args),
     Inspect(inspect::Args),
     Tokenize(tokenize::Args),
     Bench(bench::Args),
@@ -49,6 +52,7 @@ fn run() -> Result<(), Failure> {
     match Cli::try_parse()?.command {
         None => generate::run(&generate::Args::demonstration()),
         Some(Command::Generate(args)) => generate::run(&args),
+        Some(Command::Chat(args)) => chat::run(&args),
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Tokenize(args)) => tokenize::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),

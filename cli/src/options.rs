@@ -1,5 +1,7 @@
 //! Options that several commands share: how a session runs, how tokens are chosen.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use pumice::{Kernels, SamplerOptions, SessionOptions, Token};
 
 /// How the model runs. The text does not depend on it.
@@ -62,6 +64,12 @@ pub struct SamplerArgs {
 }
 
 impl SamplerArgs {
+    /// The seed that was given, or one of this moment's.
+    pub fn seed(&self) -> u64 {
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
+        self.seed.unwrap_or_else(now)
+    }
+
     /// For the library, with this seed.
     pub fn options(&self, seed: u64) -> SamplerOptions {
         SamplerOptions {
