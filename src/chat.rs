@@ -6,11 +6,11 @@
 //! (`extends`, `include`, `import`, `block`, `call`), recursive loops, and methods that change their object, which
 //! `transformers` refuses too.
 //!
-//! The interpreter is our own. Templates come from files, so none may hang or crash the process, and engines that were
-//! tried let them: they recurse once for each of a thousand minus signs, or print a namespace that holds itself for
-//! ever; and the smallest of them is two thirds as large as the rest of the library. Here every step is paid for from a
-//! budget that grows with the messages, nesting is limited in templates and in values, and all of it runs on a stack
-//! of its own.
+//! The interpreter is our own. Templates come from files, so none may hang or crash the process. minijinja (3.1), which
+//! was tried first, lets them: it recurses once for each of ten thousand minus signs, prints a namespace that holds
+//! itself for ever, and fills the memory with a list that is doubled sixty times; and it makes the library twice as much
+//! larger. Here every step is paid for from a budget that grows with the messages, nesting is limited in templates and in
+//! values, and all of it runs on a stack of its own.
 
 mod ast;
 mod call;
