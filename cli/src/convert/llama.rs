@@ -9,8 +9,10 @@ use crate::failure::Failure;
 
 pub fn plan(config: &Json, plan: &mut Plan, keys: &mut Keys) -> Result<(), Failure> {
     config.one_of("hidden_act", &["silu", "swish"])?;
-    if let Some(part) = config.positive_if("partial_rotary_factor")?.filter(|part| *part != 1.0) {
-        return Err(config.bad("partial_rotary_factor", part, 1));
+    for key in ["partial_rotary_factor", "rope_parameters.partial_rotary_factor"] {
+        if let Some(part) = config.positive_if(key)?.filter(|part| *part != 1.0) {
+            return Err(config.bad(key, part, 1));
+        }
     }
     let (n_vocab, n_embd, n_ff) =
         (config.size("vocab_size")?, config.size("hidden_size")?, config.size("intermediate_size")?);

@@ -41,7 +41,8 @@ impl Special {
                 adds.extend(config.get(&format!("add_{role}_token")).and_then(Value::as_bool).map(|add| (role, add)));
             }
         }
-        // The text's id among the added tokens; what config.json says; the text's id in the vocabulary.
+        // The text's id among the added tokens; what config.json says; and for the two that no model does without, the
+        // text's id in the vocabulary.
         let added = tokenizer.and_then(|t| t.get("added_tokens")?.as_array());
         let added_id = |text: &str| {
             let token = added?.iter().find(|t| t.get("content").and_then(Value::as_str) == Some(text))?;
@@ -52,7 +53,8 @@ impl Special {
             let text = texts.get(role);
             let named = text.and_then(|text| added_id(text));
             let id = named.or_else(|| folder.config.get(&format!("{role}_token_id"))?.as_u64());
-            let id = id.or_else(|| vocabulary.find(text?).map(u64::from));
+            let needed = text.filter(|_| ["bos", "eos"].contains(role));
+            let id = id.or_else(|| vocabulary.find(needed?).map(u64::from));
             ids.extend(id.filter(|id| *id < folder.n_vocab as u64).map(|id| (*name, id as u32)));
         }
         Ok(Special { ids, adds, templates: templates(folder, config.as_ref())? })

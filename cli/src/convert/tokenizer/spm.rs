@@ -60,9 +60,6 @@ pub fn from_json(folder: &Folder, header: &mut Header) -> Result<(), Failure> {
     for (id, token) in added(folder, Some(&tokenizer))? {
         vocabulary.put_added(id, &token);
     }
-    if let Some(id) = tokenizer.text("model.unk_token")?.and_then(|unknown| vocabulary.find(unknown)) {
-        vocabulary.kinds[id as usize] = Kind::Unknown;
-    }
     finish(folder, &vocabulary, header)?;
     if !prepends_space(&tokenizer) {
         header.set("tokenizer.ggml.add_space_prefix", false);
