@@ -28,6 +28,7 @@ SCALARS = {
     "pumice_drop_fn": _ffi.DropFn,
 }
 HANDLES = ("error", "options", "model", "session", "batch", "sampler")
+STOP = _ffi.ReadFn(lambda *_arguments: 0)
 # Where NULL has a meaning. Buffers may be NULL if their size is 0.
 NULLABLE = {"err", "opts", "fn", "drop", "user_data", "finish", "tmpl"}
 
@@ -145,6 +146,8 @@ class Misuse(unittest.TestCase):
                 return self.handles[name]
         if argument in ("fn", "drop"):
             return SCALARS[plain]()
+        if argument == "read":
+            return STOP
         if plain in SCALARS:
             return 1.0 if plain in ("float", "double") else 1
         if argument == "user_data":

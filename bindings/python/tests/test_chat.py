@@ -10,8 +10,11 @@ from support import MODEL, ROOT, TEMPLATE, model_with_template, with_strings
 from test_command import run
 import pumice
 
-MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "How is Emma?"}]
-TEXT = "system: Be brief.\nuser: How is Emma?\nassistant:"
+MESSAGES = [
+    {"role": "system", "content": "Sir Thomas is in town, with Mary."},
+    {"role": "user", "content": "How is Emma?"},
+]
+TEXT = "system: Sir Thomas is in town, with Mary.\nuser: How is Emma?\nassistant:"
 
 
 class Templates(unittest.TestCase):
@@ -99,7 +102,7 @@ class Chats(unittest.TestCase):
             self.assertEqual(session.tokens(), self.model.tokenize(self.model.chat_format(other)))
 
     def test_a_chat_object_keeps_the_history(self):
-        with self.model.chat(system="Be brief.", temperature=0) as chat, self.model.session() as session:
+        with self.model.chat(system=MESSAGES[0]["content"], temperature=0) as chat, self.model.session() as session:
             answers = []
             messages = [MESSAGES[0]]
             for question in ("How is Emma?", "And Mr. Knightley?"):
@@ -140,6 +143,17 @@ class Chats(unittest.TestCase):
             self.assertFalse(session.closed)
             self.assertGreater(len(session.tokens()), 3)
 
+    def test_tools_reach_the_template(self):
+        template = "{{ tools[0].name }} {{ day }} {{ messages[0].content }}"
+        with self.model.session() as session:
+            said = {"messages": MESSAGES[:1], "tools": [{"name": "weather"}], "template": template}
+            session.chat(variables={"day": "Monday"}, max_tokens=1, **said).read()
+            text = self.model.detokenize(session.tokens())
+            self.assertEqual(text, "weather Monday " + MESSAGES[0]["content"])
+            with pumice.Chat(session, tools=said["tools"], template=template) as chat:
+                chat.send("Hello", max_tokens=1).read()
+                self.assertEqual(self.model.detokenize(session.tokens()), "weather  Hello")
+
     def test_control_tokens_of_a_template_are_tokens(self):
         eos = self.model.special_token("eos")
         with self.model.session() as session:
@@ -155,9 +169,10 @@ class Programs(unittest.TestCase):
             with pumice.Model(path) as model, model.session() as session:
                 answer = session.chat(MESSAGES, max_tokens=8, temperature=0).read()
                 user = session.chat(MESSAGES[1:], max_tokens=8, temperature=0).read()
+            self.assertNotEqual(answer, user)
             question = MESSAGES[1]["content"]
             run_one = (path, question, "-n8", "--temperature=0")
-            self.assertEqual(run(*run_one, "--system", "Be brief."), (0, answer + "\n", ""))
+            self.assertEqual(run(*run_one, "--system", MESSAGES[0]["content"]), (0, answer + "\n", ""))
             self.assertEqual(run(*run_one, "--chat"), (0, user + "\n", ""))
             status, out, err = run(MODEL, question, "--chat")
             self.assertEqual((status, out, err.count("\n")), (1, "", 1))

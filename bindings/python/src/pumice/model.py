@@ -66,9 +66,9 @@ class Model(Handle):
     ``mmap=False`` reads the file into memory instead of mapping it; ``preload=True`` brings all of a mapped file into
     memory before it returns. While either goes on, ``progress`` is called with the bytes done, and how many there are.
     ``metadata_only=True`` reads the file's header only: metadata, ``tokenize``, ``chat_format`` and ``memory`` work;
-    there are no sessions. ``log`` gets what the library has to say, also from sessions: a function of a ``LogLevel``
-    and a text, or a ``logging.Logger``. ``log_level`` is the limit: ``INFO``; for a logger everything, as it has a
-    limit of its own.
+    there are no sessions. ``log`` gets what the library has to say, also of sessions that have no log of their own: a
+    function of a ``LogLevel`` and a text, or a ``logging.Logger``. ``log_level`` is the limit: ``INFO``; for a logger
+    everything, as it has a limit of its own.
 
     An exception that ``progress`` or ``log`` raises, and Ctrl-C, end the opening and come out here.
     """
@@ -100,6 +100,8 @@ class Model(Handle):
         name: str,
         *arguments: Any,
     ) -> None:
+        #: For sessions too, unless they have their own.
+        self._log = (log, log_level)
         with Watch(long=False), Options("model", values) as options:
             options.set_progress(progress)
             options.set_log(log, log_level)

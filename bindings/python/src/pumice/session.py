@@ -58,7 +58,7 @@ class Session(Handle):
     includes the caller's (default: as many as this process may use); ``chunk`` is how many tokens of a prompt go
     through the model together; ``kernels`` names the instruction set. ``memory_limit`` is how many bytes keys, values,
     buffers and outputs may take (``OutOfMemoryError``; default: no limit); ``embeddings=True`` keeps what ``embedding``
-    gives. ``log`` is as for ``Model``. Results do not depend on ``threads``, ``chunk`` and ``kernels``.
+    gives. ``log`` is as for ``Model``, whose log it has if none is given. Results do not depend on ``threads``, ``chunk`` and ``kernels``.
     """
 
     _free = "pumice_session_free"
@@ -85,6 +85,8 @@ class Session(Handle):
             "memory_limit": memory_limit,
             "embeddings": embeddings,
         }
+        if log is None:
+            log, log_level = model._log
         with Watch(long=False), Options("session", values) as options:
             options.set_log(log, log_level)
             super().__init__(create(self._free, "pumice_session_new", model._handle, options._handle))
