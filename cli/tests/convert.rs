@@ -169,3 +169,47 @@ fn a_vocabulary_may_be_left_out() {
     let model = Model::open(&file, &ModelOptions { mmap: false }).unwrap();
     assert!(matches!(model.tokenizer(), Err(pumice::Error::NoTokenizer { .. })));
 }
+
+/// Everything but the name, which is the folder's.
+fn content(folder: &Folder) -> (Vec<String>, Vec<(String, Vec<u8>)>) {
+    let file = folder.file("out.gguf");
+    out(&["convert", folder.path(), file.to_str().unwrap()]);
+    let gguf = Gguf::open(&file, false).unwrap();
+    let keys = metadata(&gguf).into_iter().filter(|line| !line.starts_with("general."));
+    let tensors = gguf.tensors().iter().map(|t| (format!("{t:?}"), gguf.tensor_data(t).to_vec()));
+    (keys.collect(), tensors.map(|(info, data)| (info.split("at:").next().unwrap().to_owned(), data)).collect())
+}
+
+#[test]
+fn older_and_newer_words_mean_the_same() {
+    let newer = content(&Folder::copy("llama3"));
+    let folder = Folder::copy("llama3");
+    folder.edit("config.json", |config| {
+        let mut rope = config["rope_parameters"].take();
+        config["rope_theta"] = rope["rope_theta"].take();
+        config["rope_scaling"] = rope;
+    });
+    assert!(content(&folder) == newer);
+
+    let bare = content(&Folder::copy("gpt2"));
+    let folder = Folder::copy("gpt2");
+    folder.edit_header("model.safetensors", |header| {
+        let tensors = std::mem::take(header.as_object_mut().unwrap()).into_iter();
+        *header = tensors.map(|(name, tensor)| (format!("transformer.{name}"), tensor)).collect();
+        let metadata = header.as_object_mut().unwrap().remove("transformer.__metadata__").unwrap();
+        header["__metadata__"] = metadata;
+    });
+    assert!(content(&folder) == bare);
+    folder.edit("config.json", |config| {
+        config["n_ctx"] = config["n_positions"].take();
+    });
+    assert!(content(&folder) == bare);
+}
+
+#[test]
+fn added_tokens_that_were_never_embedded_are_left_out_of_a_sentencepiece_vocabulary() {
+    let before = content(&Folder::copy("llama2"));
+    let folder = Folder::copy("llama2");
+    fs::write(folder.file("added_tokens.json"), r#"{"<never>": 356}"#).unwrap();
+    assert!(content(&folder) == before);
+}

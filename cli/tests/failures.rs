@@ -69,7 +69,7 @@ fn models_that_cannot_run() {
 #[test]
 fn help_and_version_go_to_stdout() {
     assert_eq!(out(&["--version"]), concat!("pumice ", env!("CARGO_PKG_VERSION"), "\n"));
-    for command in ["generate", "inspect", "tokenize", "bench"] {
+    for command in ["generate", "inspect", "tokenize", "bench", "convert"] {
         assert!(out(&["--help"]).contains(command));
         assert!(out(&[command, "--help"]).contains("Usage: pumice "));
     }

@@ -162,9 +162,10 @@ impl Part {
             _ => text,
         };
         let last = text.pop().unwrap_or(unit);
-        let weights = number * 1000f64.powi(" kmbt".find(unit).unwrap_or(0) as i32);
+        let weights = number.map(|number| number * 1000f64.powi(" kmbt".find(unit).unwrap_or(0) as i32));
         // Far from the number of weights, it is a length of context.
-        if parameters > 0 && (weights - parameters as f64).abs() > (7 * parameters / 8) as f64 {
+        let far = |weights: f64| parameters > 0 && (weights - parameters as f64).abs() > (7 * parameters / 8) as f64;
+        if weights.is_some_and(far) {
             return (format!("{text}{}", last.to_ascii_lowercase()), Some(Part::Finetune));
         }
         (format!("{text}{}", last.to_ascii_uppercase()), Some(Part::Size))
@@ -189,8 +190,8 @@ fn is_type(lower: &str) -> bool {
         && parts.all(|part| part.chars().count() == 1)
 }
 
-/// `7b`, `1.5b`, `8x7b`, `7b1`: the number and its unit.
-fn sized(lower: &str) -> Option<(f64, char)> {
+/// `7b`, `1.5b`, `7b1`, and `8x7b` or `a3b` of experts: the unit and, of all but the last two, the number.
+fn sized(lower: &str) -> Option<(Option<f64>, char)> {
     let mut number = lower;
     let mut tenth = String::new();
     if number.ends_with(|c: char| c.is_ascii_digit()) && number.len() > 2 {
@@ -198,18 +199,18 @@ fn sized(lower: &str) -> Option<(f64, char)> {
         (number, tenth) = (rest, format!(".{digit}"));
     }
     let unit = number.chars().next_back().filter(|c| "kmbt".contains(*c))?;
-    let number = &number[..number.len() - 1];
-    let number = number.strip_prefix('a').unwrap_or(number);
+    let whole = &number[..number.len() - 1];
+    let number = whole.strip_prefix('a').unwrap_or(whole);
     let number = match number.split_once('x') {
         Some((experts, number)) if !experts.is_empty() && experts.bytes().all(|b| b.is_ascii_digit()) => number,
         _ => number,
     };
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let (whole, part) = number.split_once(['.', '_']).map_or((number, None), |(whole, part)| (whole, Some(part)));
-    if !digits(whole) || !part.is_none_or(digits) {
+    let (units, part) = number.split_once(['.', '_']).map_or((number, None), |(units, part)| (units, Some(part)));
+    if !digits(units) || !part.is_none_or(digits) {
         return None;
     }
-    Some((format!("{}{tenth}", number.replace('_', ".")).parse().ok()?, unit))
+    Some((format!("{}{tenth}", whole.replace('_', ".")).parse().ok(), unit))
 }
 
 /// `llama-3-8B-chat` becomes `Llama 3 8B Chat`: words in lower case are capitalised.
@@ -264,6 +265,8 @@ mod tests {
         assert_eq!(read("openai-community/gpt2-medium", 354_823_168), ["openai-community", "gpt2", "", "", "medium"]);
         assert_eq!(read("bloom-7b1", 7_069_016_064), ["", "bloom", "", "", "7.1B"]);
         assert_eq!(read("LLaMA-2-7B-32K-v1.0", 6_738_415_616), ["", "LLaMA-2", "32k", "v1.0", "7B"]);
+        assert_eq!(read("Mixtral-8x7B-v0.1", 46_702_792_704), ["", "Mixtral", "", "v0.1", "8x7B"]);
+        assert_eq!(read("A-1.5B-A2-8x7B-mini", 100_000), ["", "A", "1.5b-A2-mini", "", "8x7B"]);
         assert_eq!(read("gpt2", 124_439_808), [""; 5]);
         assert_eq!(read("some-name", 1), [""; 5]);
         assert_eq!(read("a name for people", 1), [""; 5]);

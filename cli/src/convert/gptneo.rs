@@ -16,17 +16,6 @@ pub fn plan(config: &Json, plan: &mut Plan, keys: &mut Keys) -> Result<(), Failu
     let (n_layer, n_ctx) = (config.size("num_layers")?, config.size("max_position_embeddings")?);
     let n_ff = config.size_if("intermediate_size")?.unwrap_or(4 * n_embd);
 
-    keys.size("block_count", n_layer);
-    keys.size("context_length", n_ctx);
-    keys.size("embedding_length", n_embd);
-    keys.size("feed_forward_length", n_ff);
-    keys.size("attention.head_count", heads(config, "num_heads", n_embd)?);
-    keys.set("attention.layer_norm_epsilon", config.positive_if("layer_norm_epsilon")?.unwrap_or(1e-5) as f32);
-    keys.set("attention.scale", 1f32); // scores are not divided by anything
-    keys.size("attention.sliding_window", config.size_if("window_size")?.unwrap_or(256));
-    keys.set("attention.sliding_window_pattern", Encoded::array(local_layers(config, n_layer)?));
-    keys.file_type();
-
     plan.prefix("transformer.", "wte.weight");
     plan.ignore(&[".attn.attention.bias", ".attn.attention.masked_bias"]); // the masks
     plan.matrix("wte", "token_embd", n_vocab, n_embd, Rows::Same)?;
@@ -45,7 +34,20 @@ pub fn plan(config: &Json, plan: &mut Plan, keys: &mut Keys) -> Result<(), Failu
         plan.biased(&from("mlp.c_proj"), &to("ffn_down"), n_embd, n_ff, Rows::Same)?;
     }
     plan.layer_norm("ln_f", "output_norm", n_embd)?;
-    plan.output(config, true, "wte", n_vocab)
+    plan.output(config, true, "wte", n_vocab)?;
+
+    // Only now, when there are as many layers as config.json says.
+    keys.size("block_count", n_layer);
+    keys.size("context_length", n_ctx);
+    keys.size("embedding_length", n_embd);
+    keys.size("feed_forward_length", n_ff);
+    keys.size("attention.head_count", heads(config, "num_heads", n_embd)?);
+    keys.set("attention.layer_norm_epsilon", config.positive_if("layer_norm_epsilon")?.unwrap_or(1e-5) as f32);
+    keys.set("attention.scale", 1f32); // scores are not divided by anything
+    keys.size("attention.sliding_window", config.size_if("window_size")?.unwrap_or(256));
+    keys.set("attention.sliding_window_pattern", Encoded::array(local_layers(config, n_layer)?));
+    keys.file_type();
+    Ok(())
 }
 
 /// For each layer, whether its attention is local: from `attention_layers`, or from `attention_types`, a list of lists of
@@ -69,6 +71,9 @@ fn local_layers(config: &Json, n_layer: usize) -> Result<Vec<bool>, Failure> {
         let kinds = kinds.as_array().ok_or_else(bad)?.iter().map(local).collect::<Result<Vec<_>, _>>()?;
         let times = times.as_u64().filter(|times| *times <= n_layer as u64 && !kinds.is_empty()).ok_or_else(bad)?;
         layers.extend((0..times).flat_map(|_| &kinds).take(n_layer + 1));
+        if layers.len() > n_layer {
+            return Err(bad());
+        }
     }
     if layers.len() == n_layer { Ok(layers) } else { Err(bad()) }
 }

@@ -132,7 +132,8 @@ impl Vocabulary {
         Ok(())
     }
 
-    /// Puts an added token into its place: one that is special is a mark, others are text that is always one token.
+    /// Puts an added token into its place, if there is one: one that is special is a mark, others are text that is always
+    /// one token.
     fn put_added(&mut self, id: usize, token: &Added) -> bool {
         if token.special || looks_special(&token.text) {
             return self.put(id, &token.text, Kind::Control, NO_SCORE);
@@ -204,14 +205,7 @@ fn added(folder: &Folder, tokenizer: Option<&Json>) -> Result<Vec<(usize, Added)
     }
     let mut found: Vec<_> = found.into_iter().collect();
     found.sort_unstable_by_key(|(id, _)| *id);
-    match found.iter().find(|(id, _)| *id >= folder.n_vocab) {
-        Some((id, token)) => {
-            let what =
-                format!("the added token {:?} has id {id}, expected one below the model's", shortened(&token.text));
-            Err(invalid(folder.path, format!("{what} {}", folder.n_vocab)))
-        }
-        None => Ok(found),
-    }
+    Ok(found)
 }
 
 fn put(found: &mut HashMap<usize, Added>, id: Option<u64>, token: Option<&Value>) -> Option<()> {
@@ -220,6 +214,12 @@ fn put(found: &mut HashMap<usize, Added>, id: Option<u64>, token: Option<&Value>
     let special = token.get("special").and_then(Value::as_bool).unwrap_or(false);
     found.entry(id).or_insert(Added { text, special });
     Some(())
+}
+
+/// The error for a token that is beyond the embedding.
+fn beyond(folder: &Folder, id: usize, token: &Added) -> Failure {
+    let what = format!("the added token {:?} has id {id}, expected one below the model's", shortened(&token.text));
+    invalid(folder.path, format!("{what} {}", folder.n_vocab))
 }
 
 /// The merges of vocab.json's companion, as lines `a b`.

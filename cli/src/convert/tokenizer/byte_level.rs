@@ -4,7 +4,7 @@ use pumice::gguf::{Encoded, Header};
 use serde_json::Value;
 
 use super::special::Special;
-use super::{Folder, Vocabulary, added, merges_json, merges_txt, pre};
+use super::{Folder, Vocabulary, added, beyond, merges_json, merges_txt, pre};
 use crate::convert::json::{Json, shown};
 use crate::failure::Failure;
 
@@ -33,7 +33,9 @@ pub fn byte_level(folder: &Folder, header: &mut Header) -> Result<(), Failure> {
         }
     };
     for (id, token) in added(folder, tokenizer.as_ref())? {
-        vocabulary.put_added(id, &token);
+        if !vocabulary.put_added(id, &token) {
+            return Err(beyond(folder, id, &token));
+        }
     }
     let special = Special::read(folder, tokenizer.as_ref(), &vocabulary)?;
     if tokenizer.is_none() {
@@ -65,9 +67,14 @@ fn check(tokenizer: &Json) -> Result<(), Failure> {
             return Err(tokenizer.bad(suffix, format!("{found:?}"), "none in byte-level BPE"));
         }
     }
-    match tokenizer.text("normalizer.type")? {
-        // NFC leaves nearly all text as it is; llama.cpp leaves it out too.
-        None | Some("NFC") => Ok(()),
-        Some(other) => Err(tokenizer.bad("normalizer.type", format!("{other:?}"), "none or NFC")),
+    // NFC leaves nearly all text as it is; llama.cpp leaves it out too.
+    let harmless = |step: &Value| step.get("type").and_then(Value::as_str) == Some("NFC");
+    match tokenizer.get("normalizer") {
+        None => Ok(()),
+        Some(step) if harmless(step) => Ok(()),
+        Some(steps) => match steps.get("normalizers").and_then(Value::as_array) {
+            Some(steps) if steps.iter().all(harmless) => Ok(()),
+            _ => Err(tokenizer.bad("normalizer", shown(steps), "none or NFC")),
+        },
     }
 }

@@ -3,7 +3,7 @@
 use pumice::gguf::{Encoded, Header};
 use serde_json::Value;
 
-use super::{Folder, Kind, Vocabulary, added, merges_json, merges_txt};
+use super::{Folder, Kind, Vocabulary, added, beyond, merges_json, merges_txt};
 use crate::convert::json::{Json, shown};
 use crate::failure::Failure;
 
@@ -33,7 +33,9 @@ pub fn gpt1(folder: &Folder, header: &mut Header) -> Result<(), Failure> {
         }
     };
     for (id, token) in added(folder, tokenizer.as_ref())? {
-        vocabulary.put_added(id, &token);
+        if !vocabulary.put_added(id, &token) {
+            return Err(beyond(folder, id, &token));
+        }
     }
     let unknown = vocabulary.find(unknown);
     if let Some(id) = unknown {

@@ -28,7 +28,7 @@ pub fn from_model(folder: &Folder, header: &mut Header) -> Result<(), Failure> {
         vocabulary.put(id, text, *kind, *score);
     }
     for (id, token) in added(folder, None)? {
-        vocabulary.put_added(id, &token);
+        vocabulary.put_added(id, &token); // many folders name a padding token that was never embedded
     }
     finish(folder, &vocabulary, header)?;
     if !model.space_prefix {
