@@ -15,6 +15,7 @@
 //! - [`model`]: the forward pass, the KV cache, sessions
 //! - [`sample`]: logits to a token
 //! - [`generate`](mod@generate): the loop around them all
+//! - [`score`](mod@score): how likely texts are
 
 #[cfg(feature = "chat")]
 pub mod chat;
@@ -29,6 +30,7 @@ pub mod pool;
 pub mod quant;
 pub mod replace;
 pub mod sample;
+pub mod score;
 pub mod token;
 
 #[cfg(feature = "chat")]
@@ -41,6 +43,7 @@ pub use log::{Level, Log};
 pub use map::Bytes;
 pub use model::{Batch, Canceller, Counters, Memory, Model, ModelOptions, Outputs, Session, SessionOptions};
 pub use sample::{Sampler, SamplerOptions};
+pub use score::score;
 pub use token::{Token, Tokenizer};
 
 /// The examples of the README, compiled.

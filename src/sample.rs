@@ -10,7 +10,7 @@ mod random;
 mod top;
 
 pub use options::SamplerOptions;
-pub use top::top_logprobs;
+pub use top::{LogProbs, top_logprobs};
 
 use candidates::Candidate;
 use penalties::Penalties;

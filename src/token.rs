@@ -183,6 +183,33 @@ impl Tokenizer {
         Ok(out)
     }
 
+    /// The tokens of a prompt, with what stands before every text, and those of each text that may follow it. The tokens
+    /// are those of the whole texts: where a token would reach across, or the continuations cut the prompt differently, the
+    /// prompt ends earlier and the continuations begin there.
+    ///
+    /// # Errors
+    /// As for [`Self::encode`]; [`Error::InvalidArgument`] if no token of the prompt is left.
+    pub fn encode_continuations(&self, prompt: &str, texts: &[&str]) -> Result<(Vec<Token>, Vec<Vec<Token>>)> {
+        let whole = |text: &str| {
+            let mut tokens = self.encode(text, EncodeOptions { add_special: true, parse_special: true })?;
+            if self.adds_eos() && tokens.last().copied() == self.eos() {
+                tokens.pop(); // it goes on
+            }
+            Ok::<_, Error>(tokens)
+        };
+        let mut shared = whole(prompt)?;
+        let mut all = texts.iter().map(|text| whole(&format!("{prompt}{text}"))).collect::<Result<Vec<_>>>()?;
+        for tokens in &all {
+            shared.truncate(shared.iter().zip(tokens).take_while(|(a, b)| a == b).count());
+        }
+        if shared.is_empty() {
+            let (found, expected) = ("of no token that all share".to_owned(), "one token at least".to_owned());
+            return Err(Error::InvalidArgument { name: "prompt", found, expected });
+        }
+        all.iter_mut().for_each(|tokens| drop(tokens.drain(..shared.len())));
+        Ok((shared, all))
+    }
+
     /// The bytes that a token adds to the text. They may be a part of a character; see [`Decoder`]. Control and unknown
     /// tokens add nothing.
     ///

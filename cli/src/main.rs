@@ -5,12 +5,14 @@
 
 mod bench;
 mod chat;
+mod classify;
 mod convert;
 mod failure;
 mod generate;
 mod inspect;
 mod options;
 mod output;
+mod score;
 mod show;
 mod source;
 mod tokenize;
@@ -35,6 +37,8 @@ struct Cli {
 enum Command {
     Generate(generate::Args),
     Chat(chat::Args),
+    Score(score::Args),
+    Classify(classify::Args),
     Inspect(inspect::Args),
     Tokenize(tokenize::Args),
     Bench(bench::Args),
@@ -53,6 +57,8 @@ fn run() -> Result<(), Failure> {
         None => generate::run(&generate::Args::demonstration()),
         Some(Command::Generate(args)) => generate::run(&args),
         Some(Command::Chat(args)) => chat::run(&args),
+        Some(Command::Score(args)) => score::run(&args),
+        Some(Command::Classify(args)) => classify::run(&args),
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Tokenize(args)) => tokenize::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),

@@ -143,6 +143,11 @@ impl Session {
         }
     }
 
+    /// Forgets a sequence.
+    pub fn remove(&mut self, sequence: usize) {
+        self.sequences.remove(&sequence);
+    }
+
     /// What stops a call of this session from another thread.
     pub fn canceller(&self) -> Canceller {
         Canceller(self.cancelled.clone())

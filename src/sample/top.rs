@@ -33,15 +33,45 @@ pub fn top_logprobs(logits: &[f32], n: usize) -> Result<Vec<(Token, f32)>> {
         top.extend((0..n).map(|token| (token as Token, f32::NEG_INFINITY)));
         return Ok(top);
     };
-    // In double precision: a hundred thousand small terms are lost beside a large one otherwise.
-    let sum: f64 = logits.iter().filter(|logit| !logit.is_nan()).map(|logit| share(*logit, max)).sum();
-    let log_sum = libm::log(sum);
-    let logprob = |logit: f32| if logit == max { -log_sum } else { f64::from(logit) - f64::from(max) - log_sum };
-    top.extend(best.iter().map(|c| (c.token(), logprob(c.logit()) as f32)));
+    let logprobs = LogProbs::with_max(logits, max);
+    top.extend(best.iter().map(|c| (c.token(), logprobs.of_logit(c.logit()) as f32)));
     let impossible = |(_, logit): &(Token, &f32)| logit.is_nan() || **logit == f32::NEG_INFINITY;
     let rest = (0..=Token::MAX).zip(logits).filter(impossible).take(n - top.len());
     top.extend(rest.map(|(token, _)| (token, f32::NEG_INFINITY)));
     Ok(top)
+}
+
+/// The logarithms of the probabilities that some logits stand for: each logit minus log(sum of exp(logit)).
+pub struct LogProbs<'a> {
+    logits: &'a [f32],
+    max: f32,
+    log_sum: f64,
+}
+
+impl<'a> LogProbs<'a> {
+    /// Of all tokens, one logit each. A NaN logit counts as negative infinity.
+    pub fn of(logits: &'a [f32]) -> Self {
+        // f32::max takes the other one where one is NaN.
+        Self::with_max(logits, logits.iter().copied().fold(f32::NEG_INFINITY, f32::max))
+    }
+
+    fn with_max(logits: &'a [f32], max: f32) -> Self {
+        // In double precision: a hundred thousand small terms are lost beside a large one otherwise.
+        let sum: f64 = logits.iter().filter(|logit| !logit.is_nan()).map(|logit| share(*logit, max)).sum();
+        Self { logits, max, log_sum: libm::log(sum) }
+    }
+
+    /// The natural logarithm of a token's probability; negative infinity for one that there is no logit of.
+    pub fn of_token(&self, token: Token) -> f64 {
+        match self.logits.get(token as usize) {
+            Some(logit) if !logit.is_nan() && *logit != f32::NEG_INFINITY => self.of_logit(*logit),
+            _ => f64::NEG_INFINITY,
+        }
+    }
+
+    fn of_logit(&self, logit: f32) -> f64 {
+        if logit == self.max { -self.log_sum } else { f64::from(logit) - f64::from(self.max) - self.log_sum }
+    }
 }
 
 /// exp(logit - max). Infinite logits share everything among them.
