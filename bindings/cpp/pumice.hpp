@@ -61,6 +61,10 @@ inline namespace with_exceptions {
 
 using Token = pumice_token;
 using Seq = pumice_seq;
+#if defined(PUMICE_SEQ_ALL)
+/// Stands for all sequences, where a state is saved or loaded.
+constexpr Seq all_sequences = PUMICE_SEQ_ALL;
+#endif
 
 /// Some elements that belong to someone else, as std::span is in C++20. Made of a vector, an array, a list in braces,
 /// or anything else with data() and size().
@@ -399,6 +403,11 @@ public:
 
     Options &mmap(detail::Truth on) { return set_int(PUMICE_KEY_MODEL_MMAP, on.value); }
 
+#if defined(PUMICE_LOG_OFF)
+    Options &metadata_only(detail::Truth on) { return set_int(PUMICE_KEY_MODEL_METADATA_ONLY, on.value); }
+    Options &preload(detail::Truth on) { return set_int(PUMICE_KEY_MODEL_PRELOAD, on.value); }
+#endif
+
     Options &n_ctx(detail::Integer positions) { return set_int(PUMICE_KEY_SESSION_N_CTX, positions.value); }
     Options &threads(detail::Integer count) { return set_int(PUMICE_KEY_SESSION_THREADS, count.value); }
     Options &chunk(detail::Integer tokens) { return set_int(PUMICE_KEY_SESSION_CHUNK, tokens.value); }
@@ -464,6 +473,21 @@ public:
         return note(call);
     }
 
+#if defined(PUMICE_LOG_OFF)
+    /// What models and sessions made with these options tell what they do, down to a level, PUMICE_LOG_*: it takes a
+    /// level and a std::string_view, on the thread that makes the call. It lives until the last of them is gone; what
+    /// it throws is lost.
+    template <class F>
+    Options &log(std::int32_t level, F function)
+    {
+        detail::Call call;
+        auto holder = std::make_unique<F>(std::move(function));
+        call.then(pumice_options_set_log(
+            handle_.get(), level, tell_log<F>, holder.release(), drop_log<F>, call.err()));
+        return note(call);
+    }
+#endif
+
     /// The first error of a setter, without exceptions.
     const std::optional<Error> &error() const noexcept { return error_; }
     const pumice_options *get() const noexcept { return handle_.get(); }
@@ -474,6 +498,26 @@ private:
     static std::int32_t PUMICE_CALL tell_progress(void *user_data, std::uint64_t done, std::uint64_t total)
     {
         return (*static_cast<Progress *>(user_data))(done, total) ? PUMICE_CONTINUE : 0;
+    }
+
+    template <class F>
+    static void PUMICE_CALL tell_log(void *user_data, std::int32_t level, const char *message, std::size_t len)
+    {
+        const std::string_view text(message, len);
+        const auto tell = [&] { (*static_cast<F *>(user_data))(level, text); };
+#if defined(PUMICE_NO_EXCEPTIONS)
+        tell();
+#else
+        try {
+            tell();
+        } catch (...) {
+        }
+#endif
+    }
+    template <class F>
+    static void PUMICE_CALL drop_log(void *user_data)
+    {
+        delete static_cast<F *>(user_data);
     }
 
     Options &note(const detail::Call &call)
@@ -546,6 +590,21 @@ public:
         const View<unsigned char> view(*owner);
         return open_memory(view, [owner = std::move(owner)]() mutable { owner.reset(); }, options);
     }
+
+#if defined(PUMICE_LOG_OFF)
+    /// Opens a model whose bytes a function reads: (std::uint64_t offset, void *to, std::size_t len) fills `len` bytes.
+    /// It stops the call by returning false or by throwing, which comes out of this call; and it is used during this
+    /// call only.
+    template <class F>
+    static Result<Model> open_reader(F &&read, std::uint64_t size, const Options &options = {})
+    {
+        return make(options, [&](const pumice_options *opts, pumice_model **out, pumice_error *err) {
+            const void *function = std::addressof(read);
+            return pumice_model_open_reader(
+                call_read<std::remove_reference_t<F>>, const_cast<void *>(function), size, opts, out, err);
+        });
+    }
+#endif
 
     Model(const Model &other) noexcept : handle_(pumice_model_ref(other.handle_.get())) {}
     Model(Model &&) noexcept = default;
@@ -740,6 +799,12 @@ private:
     }
 
     template <class F>
+    static std::int32_t PUMICE_CALL call_read(void *user_data, std::uint64_t offset, void *to, std::size_t len)
+    {
+        return detail::answer(*static_cast<F *>(user_data), offset, to, len) ? PUMICE_CONTINUE : 0;
+    }
+
+    template <class F>
     static void PUMICE_CALL call_drop(void *user_data)
     {
         std::unique_ptr<F> holder(static_cast<F *>(user_data));
@@ -926,6 +991,40 @@ public:
         call.then(pumice_session_seq_fork(get(), from, to, prefix, call.err()));
         return call.result();
     }
+
+#if defined(PUMICE_SEQ_ALL)
+    /// What the session holds of a sequence, or of all of them, as bytes that save_state has made and load_state takes.
+    Result<std::vector<unsigned char>> save_state(Seq seq = all_sequences)
+    {
+        detail::Call call;
+        std::vector<unsigned char> out;
+        detail::fill(call, out, [&](void *buf, std::size_t cap, std::size_t *len) {
+            return pumice_session_state_save(get(), seq, buf, cap, len, call.err());
+        });
+        return call.result(std::move(out));
+    }
+    /// Status::format for bytes that are no state, Status::mismatch for one of another model; the session is then as it
+    /// was. Afterwards there are no outputs.
+    Result<void> load_state(View<unsigned char> state, Seq seq = all_sequences)
+    {
+        detail::Call call;
+        call.then(pumice_session_state_load(get(), seq, state.data(), state.size(), call.err()));
+        return call.result();
+    }
+    /// The same with a file, which is written whole or not at all.
+    Result<void> save_state_file(const std::string &path, Seq seq = all_sequences)
+    {
+        detail::Call call;
+        call.then(pumice_session_state_save_file(get(), seq, path.c_str(), call.err()));
+        return call.result();
+    }
+    Result<void> load_state_file(const std::string &path, Seq seq = all_sequences)
+    {
+        detail::Call call;
+        call.then(pumice_session_state_load_file(get(), seq, path.c_str(), call.err()));
+        return call.result();
+    }
+#endif
 
     /// A number by its name: "n_ctx", "threads", "memory.kv" and what else pumice_session_get_int lists.
     Result<std::int64_t> get_int(const std::string &name)

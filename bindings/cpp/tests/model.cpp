@@ -2,7 +2,10 @@
 
 #include "check.hpp"
 
+#include <algorithm>
+#include <cstring>
 #include <memory>
+#include <optional>
 #include <thread>
 
 using namespace pumice;
@@ -82,6 +85,50 @@ int main(int, char **argv)
     CHECK(owned.get() == model.get() && Model::open_memory(file).tokenize(text) == tokens);
     owned = *&owned; // to itself
     CHECK(owned.get_string("arch") == "llama");
+
+#if defined(PUMICE_LOG_OFF)
+    // Bytes that a function reads; the header only, if that is enough.
+    const auto read = [&file](std::uint64_t offset, void *to, std::size_t len) {
+        std::memcpy(to, file.data() + offset, len);
+    };
+    CHECK(Model::open_reader(read, file.size()).tokenize(text) == tokens);
+    std::uint64_t most = 0;
+    const Model head = Model::open_reader(
+        [&](std::uint64_t offset, void *to, std::size_t len) {
+            most = std::max(most, offset + len);
+            read(offset, to, len);
+            return true;
+        },
+        file.size(), Options().metadata_only(true));
+    CHECK(most < file.size() / 2 && head.tokenize(text) == tokens);
+    FAILS(invalid, Session::create(head));
+    const auto no = [](std::uint64_t, void *, std::size_t) { return false; };
+    FAILS(cancelled, Model::open_reader(no, file.size()));
+    try {
+        Model::open_reader([](std::uint64_t, void *, std::size_t) { throw 7; }, file.size());
+        CHECK(false);
+    } catch (int number) {
+        CHECK(number == 7);
+    }
+    CHECK(Model::open(argv[1], Options().preload(true)).tokenize(text) == tokens);
+
+    // A log lives as long as whatever was made with it.
+    auto lines = std::make_shared<int>(0);
+    {
+        Options logged;
+        logged.log(PUMICE_LOG_DEBUG, [lines](std::int32_t level, std::string_view line) {
+            CHECK(level >= PUMICE_LOG_ERROR && level <= PUMICE_LOG_DEBUG && !line.empty());
+            ++*lines;
+            throw 1; // is lost
+        });
+        std::optional<Model> told(Model::open(argv[1], logged));
+        CHECK(*lines > 0 && lines.use_count() == 2);
+        logged = Options();
+        CHECK(lines.use_count() == 2);
+        told.reset();
+    }
+    CHECK(lines.use_count() == 1);
+#endif
 
     // Several threads at once.
     std::vector<std::thread> threads;
