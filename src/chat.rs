@@ -7,10 +7,10 @@
 //! `transformers` refuses too.
 //!
 //! The interpreter is our own. Templates come from files, so none may hang or crash the process. minijinja (3.1), which
-//! was tried first, lets them: it recurses once for each of ten thousand minus signs, prints a namespace that holds
-//! itself for ever, and fills the memory with a list that is doubled sixty times; and it makes the library twice as much
-//! larger. Here every step is paid for from a budget that grows with the messages, nesting is limited in templates and in
-//! values, and all of it runs on a stack of its own.
+//! was tried first, lets them, its fuel notwithstanding: twenty thousand minus signs, or a namespace that holds itself
+//! and is printed, overflow a stack of 8 MiB, and printing a list that was doubled sixty times goes on for longer than
+//! anybody waits while its memory grows. Here every step is paid for from a budget that grows with the messages, nesting
+//! is limited in templates and in values, and all of it runs on a stack of its own.
 
 mod ast;
 mod call;
