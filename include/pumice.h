@@ -199,7 +199,7 @@ extern "C" {
 #define PUMICE_ERR_NO_MEMORY -7
 
 /**
- * The operating system refused to open, map or read a file.
+ * The operating system refused to open, map, read or write a file.
  */
 #define PUMICE_ERR_IO -8
 
@@ -214,7 +214,7 @@ extern "C" {
 #define PUMICE_ERR_UNSUPPORTED -10
 
 /**
- * Two things that do not belong together, such as the session of one model and the sampler of another.
+ * Two things that do not belong together, such as the session of one model and the sampler or the saved state of another.
  */
 #define PUMICE_ERR_MISMATCH -11
 
@@ -262,6 +262,11 @@ extern "C" {
  * What callbacks return to go on.
  */
 #define PUMICE_CONTINUE 1
+
+/**
+ * In place of a sequence, for pumice_session_state_*: all sequences.
+ */
+#define PUMICE_SEQ_ALL -1
 
 /**
  * Flag of pumice_model_tokenize: add the tokens that begin and end a text, as far as the model wants them.
@@ -881,6 +886,43 @@ PUMICE_API pumice_status PUMICE_CALL pumice_session_seq_truncate(pumice_session 
  */
 PUMICE_API pumice_status PUMICE_CALL pumice_session_seq_fork(pumice_session *session, pumice_seq from,
     pumice_seq to, size_t prefix, pumice_error *err);
+
+/**
+ * Saves sequence `seq`, or all with PUMICE_SEQ_ALL: tokens, keys and values, for pumice_session_state_load. Stores the
+ * number of bytes in `len`, and the state in `buf` if it has room for it (`cap` bytes); NULL and 0 just ask for the
+ * number, which takes no time. A sequence that does not exist is saved as one without tokens. What sequences share is
+ * saved once. PUMICE_ERR_BUFFER_TOO_SMALL.
+ */
+PUMICE_API pumice_status PUMICE_CALL pumice_session_state_save(pumice_session *session, pumice_seq seq,
+    void *buf, size_t cap, size_t *len, pumice_error *err);
+
+/**
+ * Loads a state that was saved with the same model, by any session, on any computer, and goes on from there with the
+ * same logits to the last bit. With PUMICE_SEQ_ALL the sequences of the state replace all that the session has; a state
+ * of one sequence can be loaded into any sequence `seq`, which it replaces. Afterwards there are no outputs: for logits,
+ * truncate the sequence by its last token and feed that again.
+ *
+ * PUMICE_ERR_FORMAT if the `len` bytes are no state or a damaged one; PUMICE_ERR_MISMATCH if it is one of another model
+ * or of a later version of the library, or has not one sequence where one is asked for; PUMICE_ERR_CONTEXT_FULL if a
+ * sequence is too long for the session; PUMICE_ERR_NO_MEMORY. The session is then as it was, outputs too.
+ */
+PUMICE_API pumice_status PUMICE_CALL pumice_session_state_load(pumice_session *session, pumice_seq seq,
+    const void *data, size_t len, pumice_error *err);
+
+/**
+ * Saves to a file as pumice_session_state_save does to a buffer. A file that is there is replaced when the new one is
+ * complete and on the disk, and stays as it is if that fails or the process ends before. PUMICE_ERR_IO if the file
+ * cannot be written, PUMICE_ERR_UTF8 if `path` is not UTF-8.
+ */
+PUMICE_API pumice_status PUMICE_CALL pumice_session_state_save_file(pumice_session *session, pumice_seq seq,
+    const char *path, pumice_error *err);
+
+/**
+ * Loads from a file as pumice_session_state_load does from a buffer, without holding the whole file in memory. Statuses
+ * as there; PUMICE_ERR_IO if the file cannot be read, PUMICE_ERR_UTF8 if `path` is not UTF-8.
+ */
+PUMICE_API pumice_status PUMICE_CALL pumice_session_state_load_file(pumice_session *session, pumice_seq seq,
+    const char *path, pumice_error *err);
 
 /**
  * Makes an empty batch, for pumice_session_decode_batch. The caller frees it with pumice_batch_free.

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 mod gguf;
 mod shown;
+mod state;
 
 pub use gguf::{GgufDefect, GgufPlace};
 use shown::shown;
+pub use state::{StateDefect, StateMismatch};
 
 /// What every fallible call of this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -130,6 +132,22 @@ pub enum Error {
         /// What would be right.
         expected: &'static str,
     },
+    /// The bytes are not a sound saved state.
+    #[error("{file}: {defect}")]
+    State {
+        /// The file, or "the state" if it was in memory.
+        file: String,
+        /// What is wrong, and where.
+        defect: StateDefect,
+    },
+    /// A saved state that does not belong here.
+    #[error("{file}: {mismatch}")]
+    StateMismatch {
+        /// The file, or "the state" if it was in memory.
+        file: String,
+        /// What does not fit.
+        mismatch: StateMismatch,
+    },
     /// A token id that the vocabulary does not have.
     #[error("token {token} is outside the vocabulary of {n_vocab} tokens")]
     TokenOutOfRange {
@@ -201,6 +219,8 @@ pub enum ErrorKind {
     Format,
     /// The file is sound, but this version cannot use it.
     Unsupported,
+    /// Two things do not belong together.
+    Mismatch,
     /// The sequence would outgrow its context.
     ContextFull,
     /// The caller cancelled the work.
@@ -220,7 +240,9 @@ impl Error {
             | Self::MissingKey { .. }
             | Self::BadKey { .. }
             | Self::MissingTensor { .. }
-            | Self::BadTensor { .. } => ErrorKind::Format,
+            | Self::BadTensor { .. }
+            | Self::State { .. } => ErrorKind::Format,
+            Self::StateMismatch { .. } => ErrorKind::Mismatch,
             Self::Unsupported { .. } => ErrorKind::Unsupported,
             Self::NoTokenizer { .. } | Self::NoChatTemplate { .. } => ErrorKind::NotFound,
             Self::TemplateSyntax { .. } | Self::JsonSyntax { .. } => ErrorKind::Syntax,

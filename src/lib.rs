@@ -36,7 +36,7 @@ pub mod token;
 #[cfg(feature = "chat")]
 pub use chat::{ChatMessage, ChatOptions, ChatTemplate};
 pub use cpu::Kernels;
-pub use error::{Error, ErrorKind, GgufDefect, GgufPlace, Result};
+pub use error::{Error, ErrorKind, GgufDefect, GgufPlace, Result, StateDefect, StateMismatch};
 pub use generate::{Finish, GenerateOptions, Generated, Progress, generate};
 pub use gguf::Gguf;
 pub use log::{Level, Log};

@@ -124,7 +124,7 @@ impl std::fmt::Debug for Bytes {
 }
 
 /// The open file and its size. Looks before it opens, since opening a pipe would wait for a writer.
-fn open(path: &Path) -> Result<(File, u64)> {
+pub(crate) fn open(path: &Path) -> Result<(File, u64)> {
     let refuse = |source| io_error(path, "open", source);
     let meta = std::fs::metadata(path).map_err(refuse)?;
     if meta.is_dir() {

@@ -18,6 +18,7 @@ mod params;
 mod perf;
 mod rope;
 mod session;
+mod state;
 mod step;
 mod weights;
 

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 
@@ -30,11 +31,18 @@ impl Replacement {
         if path.is_dir() {
             return Err(failed(&path, "create", io::ErrorKind::IsADirectory.into()));
         }
-        let mut beside = name.to_owned();
-        beside.push(format!(".{}.part", std::process::id()));
-        let beside = path.with_file_name(beside);
-        let file = File::create(&beside).map_err(|source| failed(&path, "create", source))?;
-        Ok(Self { path, beside, file: Some(file) })
+        // Two threads may write the same file; and a killed process of the same number may have left one.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let mut beside = name.to_owned();
+            beside.push(format!(".{}-{}.part", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
+            let beside = path.with_file_name(beside);
+            match File::create_new(&beside) {
+                Ok(file) => return Ok(Self { path, beside, file: Some(file) }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(source) => return Err(failed(&path, "create", source)),
+            }
+        }
     }
 
     /// Where the file will be.
@@ -102,6 +110,16 @@ mod tests {
         assert_eq!((fs::read(&path).unwrap(), names()), (b"old".to_vec(), 2));
         file.commit().unwrap();
         assert_eq!((fs::read(&path).unwrap(), names()), (b"new".to_vec(), 1));
+
+        // The one that is committed last stays.
+        let mut files = [0, 1].map(|_| Replacement::create(&path).unwrap());
+        for (file, text) in files.iter_mut().zip(["first", "second"]) {
+            file.write_all(text.as_bytes()).unwrap();
+        }
+        for file in files {
+            file.commit().unwrap();
+        }
+        assert_eq!((fs::read(&path).unwrap(), names()), (b"second".to_vec(), 1));
 
         assert!(matches!(Replacement::create(&folder), Err(Error::Io { action: "create", .. })));
         assert!(matches!(Replacement::create(folder.join("no/model")), Err(Error::Io { .. })));

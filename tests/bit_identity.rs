@@ -106,3 +106,22 @@ fn a_fork_is_the_sequence_that_computed_its_prefix() {
     let got: Vec<_> = (0..=more.len()).map(|i| bits(session.logits(i).unwrap())).collect();
     assert!(got[..more.len()] == expected[prefix..] && got[more.len()] == expected[prefix]);
 }
+
+#[test]
+fn a_saved_state_goes_on_with_the_same_bits() {
+    let model = model();
+    let text = tokens(&model);
+    let len = 1000.min(model.params().n_ctx_train - 20);
+    let options = |threads| SessionOptions { threads, ..SessionOptions::default() };
+    let mut first = Session::new(&model, &options(1)).unwrap();
+    first.decode(&text[..len]).unwrap();
+    let mut state = Vec::new();
+    first.save_state(Some(0), &mut state).unwrap();
+    let mut second = Session::new(&model, &options(2)).unwrap();
+    second.load_state(Some(0), &state).unwrap();
+    for token in &text[1200..1210] {
+        first.decode(&[*token]).unwrap();
+        second.decode(&[*token]).unwrap();
+        assert!(bits(first.logits(0).unwrap()) == bits(second.logits(0).unwrap()));
+    }
+}

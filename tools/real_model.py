@@ -8,7 +8,7 @@ Builds the command line and the C library, and then, for both models unless said
     tests/real/golden_text.py    the greedy text is the committed one, with one thread and with two
     tests/real/first_token.py    time and memory of a process up to its first token
     tests/real/hostile_files.py  damaged files end in a named error, by Rust, C and Python
-    tests/bit_identity.rs        SmolLM2's logits are the same bits however they are computed
+    tests/bit_identity.rs        SmolLM2's logits are the same bits however they are computed, forked and saved
     tools/check_formats.py       small models of every format against numpy, with what activation quantization explains
 
 With --oracles also, against the f32 weights in `transformers` and against llama.cpp, on SmolLM2:

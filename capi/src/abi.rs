@@ -77,13 +77,13 @@ pub const PUMICE_ERR_BUSY: i32 = -5;
 pub const PUMICE_ERR_POISONED: i32 = -6;
 /// Memory could not be had.
 pub const PUMICE_ERR_NO_MEMORY: i32 = -7;
-/// The operating system refused to open, map or read a file.
+/// The operating system refused to open, map, read or write a file.
 pub const PUMICE_ERR_IO: i32 = -8;
 /// A file is broken or incomplete.
 pub const PUMICE_ERR_FORMAT: i32 = -9;
 /// A file is sound, but this version or this computer cannot use it.
 pub const PUMICE_ERR_UNSUPPORTED: i32 = -10;
-/// Two things that do not belong together, such as the session of one model and the sampler of another.
+/// Two things that do not belong together, such as the session of one model and the sampler or the saved state of another.
 pub const PUMICE_ERR_MISMATCH: i32 = -11;
 /// The caller's buffer is too small; the size it needs has been stored, and the buffer is untouched.
 pub const PUMICE_ERR_BUFFER_TOO_SMALL: i32 = -12;
@@ -104,6 +104,9 @@ pub const PUMICE_ERR_NOT_FOUND: i32 = -19;
 
 /// What callbacks return to go on.
 pub const PUMICE_CONTINUE: i32 = 1;
+
+/// In place of a sequence, for pumice_session_state_*: all sequences.
+pub const PUMICE_SEQ_ALL: i32 = -1;
 
 /// Flag of pumice_model_tokenize: add the tokens that begin and end a text, as far as the model wants them.
 pub const PUMICE_TOKENIZE_ADD_SPECIAL: i32 = 1;
@@ -183,6 +186,7 @@ pub fn status(kind: ErrorKind) -> pumice_status {
         ErrorKind::Io => PUMICE_ERR_IO,
         ErrorKind::Format => PUMICE_ERR_FORMAT,
         ErrorKind::Unsupported => PUMICE_ERR_UNSUPPORTED,
+        ErrorKind::Mismatch => PUMICE_ERR_MISMATCH,
         ErrorKind::ContextFull => PUMICE_ERR_CONTEXT_FULL,
         ErrorKind::Cancelled => PUMICE_ERR_CANCELLED,
         ErrorKind::Syntax => PUMICE_ERR_SYNTAX,

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::ffi::{CStr, c_char};
 use std::fmt;
+use std::io::{self, Write};
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
@@ -306,23 +308,36 @@ impl Call {
         cap: usize,
         len: *mut usize,
     ) -> Result<(), Fail> {
+        if let Some(mut room) = self.space(data.len(), name, buffer, cap, len)? {
+            room.put(data);
+        }
+        Ok(())
+    }
+
+    /// The same for `needed` values that are not there yet: the room for them, or nothing if only their number is asked
+    /// for.
+    pub fn space<T: Copy>(
+        &self,
+        needed: usize,
+        name: &'static str,
+        buffer: *mut T,
+        cap: usize,
+        len: *mut usize,
+    ) -> Result<Option<Room<'_, T>>, Fail> {
         let len = self.out("the place for the size", len)?;
         if buffer.is_null() && cap > 0 {
             return Err(Fail::null(name));
         }
         aligned(name, buffer)?;
-        len.set(data.len());
+        len.set(needed);
         if buffer.is_null() {
-            return Ok(());
+            return Ok(None);
         }
-        if cap < data.len() {
-            let text = format!("{name} has room for {cap}, {} are needed", data.len());
+        if cap < needed {
+            let text = format!("{name} has room for {cap}, {needed} are needed");
             return Err(fail(PUMICE_ERR_BUFFER_TOO_SMALL, text));
         }
-        // SAFETY: the caller's buffer has room for `cap`, at least as many as there are; it cannot overlap what this
-        // library has just made or holds privately.
-        unsafe { buffer.copy_from_nonoverlapping(data.as_ptr(), data.len()) };
-        Ok(())
+        Ok(Some(Room { at: buffer, left: needed, call: PhantomData }))
     }
 
     /// Checks where [`Self::fill_text`] writes, for calls that have work to do before.
@@ -363,6 +378,38 @@ impl<T> Buffer<T> {
             // SAFETY: `Call::buffer` was given room for as many, and no NULL if that is any.
             unsafe { self.0.add(i).write(value) };
         }
+    }
+}
+
+/// Room in the caller's buffer.
+pub struct Room<'a, T> {
+    at: *mut T,
+    left: usize,
+    call: PhantomData<&'a Call>,
+}
+
+impl<T: Copy> Room<'_, T> {
+    /// Puts down as many values as there is room for, and gives their number.
+    fn put(&mut self, data: &[T]) -> usize {
+        let count = data.len().min(self.left);
+        // SAFETY: `Call::space` found that the caller's buffer has this room, which is all written once; it cannot overlap
+        // what this library has just made or holds privately.
+        unsafe {
+            self.at.copy_from_nonoverlapping(data.as_ptr(), count);
+            self.at = self.at.add(count);
+        }
+        self.left -= count;
+        count
+    }
+}
+
+impl Write for Room<'_, u8> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(self.put(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use crate::keys::{KEYS, Kind};
 use crate::library::VERSION_NUMBER;
 
 /// Groups of the header, in this order.
-const MODULES: [&str; 13] = [
+const MODULES: [&str; 14] = [
     "abi",
     "library",
     "error",
@@ -21,6 +21,7 @@ const MODULES: [&str; 13] = [
     "chat",
     "session",
     "sequence",
+    "state",
     "batch",
     "sampler",
     "generate",

@@ -25,4 +25,5 @@ mod options;
 mod sampler;
 mod sequence;
 mod session;
+mod state;
 mod tokenizer;

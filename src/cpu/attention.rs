@@ -43,6 +43,17 @@ pub const fn head_page_len(head_dim: usize) -> usize {
     PAGE * (head_dim + padded_dim(head_dim))
 }
 
+/// Where in a head's part an element of the key of a position lies.
+pub const fn key_at(head_dim: usize, position: usize, dim: usize) -> usize {
+    let slot = position % PAGE;
+    (slot / 16 * head_dim + dim) * 16 + slot % 16
+}
+
+/// Where in a head's part an element of the value of a position lies.
+pub const fn value_at(head_dim: usize, position: usize, dim: usize) -> usize {
+    PAGE * head_dim + position % PAGE * padded_dim(head_dim) + dim
+}
+
 impl<'a> HeadPages<'a> {
     fn keys(&self, page: usize) -> &'a [[u16; 16]] {
         self.pages[page][self.at..][..PAGE * self.head_dim].as_chunks().0
@@ -63,7 +74,7 @@ pub(super) fn store<S: Simd>(s: S, head: &mut [u16], position: usize, key: &[f32
         let n = 16.min(dim - d);
         let key = s.to_f16(s.load(&super::math::padded(&key[d..d + n])));
         for i in 0..n {
-            keys[(slot / 16 * dim + d + i) * 16 + slot % 16] = key[i];
+            keys[key_at(dim, position, d + i)] = key[i];
         }
         let value = s.to_f16(s.load(&super::math::padded(&value[d..d + n])));
         values[slot * padded_dim(dim) + 16 * chunk..][..16].copy_from_slice(&value);

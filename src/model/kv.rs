@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::cpu::{HeadPages, PAGE, head_page_len};
+use crate::cpu::{HeadPages, PAGE, head_page_len, key_at, value_at};
 use crate::{Error, Result, Token};
 
 /// How a page is divided: `[layer][kv_head]`, each part as the attention kernels want it.
@@ -37,6 +37,31 @@ impl Layout {
     /// One head's part of a page.
     pub fn part<'a>(&self, page: &'a mut [u16], layer: usize, head: usize) -> &'a mut [u16] {
         &mut page[self.at(layer, head)..][..self.head_len()]
+    }
+
+    /// All parts of a page, in order, as layers and heads.
+    pub fn parts(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let n_head_kv = self.n_head_kv;
+        (0..self.n_layer).flat_map(move |layer| (0..n_head_kv).map(move |head| (layer, head)))
+    }
+
+    /// Bytes of a key and a value of one head, without any padding.
+    pub fn part_bytes(&self) -> usize {
+        2 * self.head_dim * size_of::<u16>()
+    }
+
+    /// Bytes of all keys and values of a position, without any padding.
+    pub fn position_bytes(&self) -> usize {
+        self.n_layer * self.n_head_kv * self.part_bytes()
+    }
+
+    /// Where the elements of one part's first positions are in a page: keys, then values, both as
+    /// `[position][head_dim]`.
+    pub fn elements(&self, layer: usize, head: usize, positions: usize) -> impl Iterator<Item = usize> + use<> {
+        let (at, dim) = (self.at(layer, head), self.head_dim);
+        let all = move || (0..positions).flat_map(move |position| (0..dim).map(move |d| (position, d)));
+        let keys = all().map(move |(position, d)| at + key_at(dim, position, d));
+        keys.chain(all().map(move |(position, d)| at + value_at(dim, position, d)))
     }
 
     /// One head in all of a sequence's pages.

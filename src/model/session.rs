@@ -31,12 +31,12 @@ impl Canceller {
 
 /// Sequences being fed to a model.
 pub struct Session {
-    model: Model,
+    pub(super) model: Model,
     /// Resolved.
     pub(super) options: SessionOptions,
     pub(super) pool: Pool,
     pub(super) layout: Layout,
-    sequences: BTreeMap<usize, Sequence>,
+    pub(super) sequences: BTreeMap<usize, Sequence>,
     pub(super) buffers: Buffers,
     pub(super) outputs: Kept,
     cancelled: Arc<AtomicBool>,

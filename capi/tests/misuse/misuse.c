@@ -39,7 +39,9 @@ static struct {
 } good, freed;
 
 static const char *path, *scratch;
-static char state_path[512];
+static char state_path[512], saved_path[512];
+static unsigned char state[1 << 16];
+static size_t state_size;
 static unsigned char *file;
 static size_t file_size;
 static float *logits;
@@ -109,6 +111,9 @@ static void make_session(pumice_session **out)
 {
     need(pumice_session_new(good.model, good.options, out, good.error) == PUMICE_OK, "session");
     need(pumice_session_decode(*out, tokens, 3, good.error) == PUMICE_OK, "decode");
+    need(pumice_session_state_save(*out, 0, state, sizeof state, &state_size, good.error) == PUMICE_OK, "state");
+    if (access(state_path, F_OK) != 0)
+        need(pumice_session_state_save_file(*out, 0, state_path, good.error) == PUMICE_OK, state_path);
 }
 
 static void prepare(void)
@@ -124,6 +129,7 @@ static void prepare(void)
     need(file != NULL && fread(file, 1, file_size, stream) == file_size, "reading the model");
     fclose(stream);
     snprintf(state_path, sizeof state_path, "%s/state", scratch);
+    snprintf(saved_path, sizeof saved_path, "%s/saved", scratch);
     odd_biases[0][1] = (float)NAN;
     odd_biases[1][1] = (float)INFINITY;
     odd_biases[2][1] = (float)-INFINITY;

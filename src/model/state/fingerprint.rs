@@ -1,0 +1,60 @@
+//! What tells models apart without reading them.
+
+use twox_hash::XxHash3_128;
+
+use crate::Model;
+use crate::gguf::Value;
+
+/// Tensors up to this size are read as a whole: norms and biases, which training always changes.
+const WHOLE: usize = 16 << 10;
+/// Of larger ones, so many pieces of so many bytes, spread evenly from the first byte to the last.
+const PIECES: usize = 4;
+const PIECE: usize = 64;
+
+/// A hash of what a model's keys and values depend on: the architecture and its metadata, the tensors' names, types and
+/// shapes, and samples of all their bytes. Not of how the tensors are ordered, or of names and descriptions.
+pub(super) fn fingerprint(model: &Model) -> u128 {
+    let gguf = model.gguf();
+    let mut hash = XxHash3_128::new();
+    let mut field = |bytes: &[u8]| {
+        hash.write(&(bytes.len() as u64).to_le_bytes());
+        hash.write(bytes);
+    };
+
+    let arch = &model.params().arch;
+    field(arch.as_bytes());
+    let own = |key: &str| key.strip_prefix(arch.as_str()).is_some_and(|rest| rest.starts_with('.'));
+    let mut keys: Vec<_> = gguf.keys().filter(|(key, _)| own(key)).collect();
+    keys.sort_unstable_by_key(|(key, _)| *key);
+    for (key, value) in keys {
+        field(key.as_bytes());
+        match value {
+            Value::Str(text) => field(text.as_bytes()),
+            _ => field(value.to_string().as_bytes()),
+        }
+        for number in value.as_array().into_iter().flat_map(|array| (0..array.len()).map(move |i| array.get_number(i)))
+        {
+            field(number.map(|number| number.to_string()).unwrap_or_default().as_bytes());
+        }
+    }
+
+    let mut tensors: Vec<_> = gguf.tensors().iter().collect();
+    tensors.sort_unstable_by_key(|tensor| &tensor.name);
+    for tensor in tensors {
+        field(tensor.name.as_bytes());
+        field(&tensor.ty.id().to_le_bytes());
+        for i in 0..4 {
+            field(&(tensor.dims.get(i) as u64).to_le_bytes());
+        }
+        let bytes = gguf.tensor_data(tensor);
+        if bytes.len() <= WHOLE {
+            field(bytes);
+        } else {
+            let step = (bytes.len() - PIECE) / (PIECES - 1);
+            for i in 0..PIECES {
+                field(&bytes[i * step..][..PIECE]);
+            }
+        }
+    }
+    hash.finish_128()
+}
