@@ -11,7 +11,7 @@
  *
  * Ownership. A function that stores a handle gives it to the caller, who frees it with the one function for its
  * type; handles may be freed in any order, or never. Pointers that are lent say how long they are valid. What the
- * caller passes in is used during the call only (but for pumice_model_open_memory).
+ * caller passes in is used during the call only (but for pumice_model_open_memory and pumice_options_set_log).
  *
  * Threads. A model may be used by any number of threads at once. Every other handle is for one thread at a time
  * and may move between threads; a function that takes it as const only reads it, and several may at once. Use of
@@ -50,6 +50,18 @@
  * truncated meanwhile, the process ends with SIGBUS. 0 reads it into memory. (int, default 1)
  */
 #define PUMICE_KEY_MODEL_MMAP "model.mmap"
+
+/**
+ * 1 reads the header only. Metadata, vocabulary, pumice_model_get_int and pumice_model_memory work, a
+ * session cannot be made. (int, default 0)
+ */
+#define PUMICE_KEY_MODEL_METADATA_ONLY "model.metadata_only"
+
+/**
+ * 1 brings the whole mapped file into memory before the model is opened, instead of when it is used. (int,
+ * default 0)
+ */
+#define PUMICE_KEY_MODEL_PRELOAD "model.preload"
 
 /**
  * Positions that a sequence may have; 0 for as many as the model was trained on. Memory is taken as it is
@@ -269,6 +281,31 @@ extern "C" {
 #define PUMICE_SEQ_ALL -1
 
 /**
+ * pumice_options_set_log: no messages.
+ */
+#define PUMICE_LOG_OFF 0
+
+/**
+ * Something failed that cannot be told in another way.
+ */
+#define PUMICE_LOG_ERROR 1
+
+/**
+ * Something is odd and may not be what was meant.
+ */
+#define PUMICE_LOG_WARN 2
+
+/**
+ * What was opened and made, with its numbers.
+ */
+#define PUMICE_LOG_INFO 3
+
+/**
+ * Each step.
+ */
+#define PUMICE_LOG_DEBUG 4
+
+/**
  * Flag of pumice_model_tokenize: add the tokens that begin and end a text, as far as the model wants them.
  */
 #define PUMICE_TOKENIZE_ADD_SPECIAL 1
@@ -467,9 +504,21 @@ typedef int32_t pumice_status;
 typedef int32_t (PUMICE_CALL *pumice_progress_fn)(void *user_data, uint64_t done, uint64_t total);
 
 /**
- * The library is done with memory that it was lent. May be called on any thread that uses or frees handles.
+ * A message: one line, `len` bytes of UTF-8, not NUL-terminated, valid during the call only. `level` is one of
+ * PUMICE_LOG_*. Called on the thread that made a call, while that call uses its handles.
+ */
+typedef void (PUMICE_CALL *pumice_log_fn)(void *user_data, int32_t level, const char *message, size_t len);
+
+/**
+ * The library is done with what it was lent: memory, or the user data of a log. May be called on any thread that uses or frees handles.
  */
 typedef void (PUMICE_CALL *pumice_drop_fn)(void *user_data);
+
+/**
+ * Reads `len` bytes (1 or more) of a file from `offset` on into `dst`. Called on the thread that made the call. Return
+ * PUMICE_CONTINUE once all are there; with any other value the call stops and returns PUMICE_ERR_CANCELLED.
+ */
+typedef int32_t (PUMICE_CALL *pumice_read_fn)(void *user_data, uint64_t offset, void *dst, size_t len);
 
 /**
  * The number of a token, from 0 to "n_vocab" - 1 (see pumice_model_get_int).
@@ -580,10 +629,21 @@ PUMICE_API pumice_status PUMICE_CALL pumice_options_unset(pumice_options *opts, 
 
 /**
  * Sets what calls that take long tell their progress to; NULL for nothing. It is used only while a call runs that was
- * given these options. At present that is pumice_session_generate, which tells how many tokens of the prompt are done.
+ * given these options: pumice_model_open and its like tell how many bytes have been read or preloaded,
+ * pumice_session_generate how many tokens of the prompt are done, after each layer (rounded down).
  */
 PUMICE_API pumice_status PUMICE_CALL pumice_options_set_progress(pumice_options *opts, pumice_progress_fn fn,
     void *user_data, pumice_error *err);
+
+/**
+ * Sets where messages go: those of `level`, one of PUMICE_LOG_*, and of lower ones. NULL for nowhere, which is the
+ * default. Models and sessions that are made with these options keep it for as long as they live; sessions may be used by
+ * several threads, and then `fn` is called on each of them. `drop` (NULL: none) is called with `user_data` exactly once:
+ * when no options, model or session has it any more, on the thread that frees the last or sets another log; if this call
+ * fails, or sets no log, before it returns. PUMICE_ERR_INVALID for other levels.
+ */
+PUMICE_API pumice_status PUMICE_CALL pumice_options_set_log(pumice_options *opts, int32_t level,
+    pumice_log_fn fn, void *user_data, pumice_drop_fn drop, pumice_error *err);
 
 /**
  * Frees options. NULL is allowed.
@@ -592,7 +652,8 @@ PUMICE_API void PUMICE_CALL pumice_options_free(pumice_options *opts);
 
 /**
  * Opens a model: a GGUF file, or the first part of a split one. `path` is UTF-8 on all systems. Reads PUMICE_KEY_MODEL_*
- * of `opts` (NULL: the defaults). The caller frees the model with pumice_model_free. PUMICE_ERR_IO if the file cannot be
+ * and the callbacks of `opts` (NULL: the defaults): progress is told in bytes, while the file is read or preloaded. The
+ * caller frees the model with pumice_model_free. PUMICE_ERR_CANCELLED if progress stops, PUMICE_ERR_IO if the file cannot be
  * opened or read, PUMICE_ERR_FORMAT if it is not a sound model, PUMICE_ERR_UNSUPPORTED if it is of a kind that this
  * version cannot run.
  */
@@ -607,6 +668,16 @@ PUMICE_API pumice_status PUMICE_CALL pumice_model_open(const char *path, const p
  */
 PUMICE_API pumice_status PUMICE_CALL pumice_model_open_memory(const void *data, size_t size,
     pumice_drop_fn drop, void *user_data, const pumice_options *opts, pumice_model **out, pumice_error *err);
+
+/**
+ * Opens a model of `size` bytes that `read` gets from anywhere, such as an archive. Each byte is asked for once, the
+ * header first; with PUMICE_KEY_MODEL_METADATA_ONLY only the header, rounded up to 4 KiB. The header is checked before
+ * memory is taken for the rest, which is read into memory of the library's own. `read` is used during the call only.
+ * PUMICE_ERR_CANCELLED if it stops, PUMICE_ERR_FORMAT if what it reads is not a sound model, PUMICE_ERR_NO_MEMORY. As
+ * pumice_model_open otherwise; models that are split into several files cannot be opened in this way.
+ */
+PUMICE_API pumice_status PUMICE_CALL pumice_model_open_reader(pumice_read_fn read, void *user_data,
+    uint64_t size, const pumice_options *opts, pumice_model **out, pumice_error *err);
 
 /**
  * Makes another handle of the same model (the pointer is the same), which is freed on its own: the model lives until

@@ -6,17 +6,22 @@
 
 mod cursor;
 mod file;
+mod load;
 mod split;
 mod tensor;
 mod value;
 mod write;
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use crate::error::{Error, GgufDefect, Result};
 use crate::map::Bytes;
+use file::Stop;
+use load::Told;
 
+pub use load::{Fill, Load, Tell};
 pub use tensor::{Dims, TensorInfo};
 pub use value::{Array, Value, ValueType};
 pub use write::{Data, Element, Encoded, Header};
@@ -25,12 +30,22 @@ pub use write::{Data, Element, Encoded, Header};
 ///
 /// Keeps the bytes alive and copies none of them but names and numbers.
 pub struct Gguf {
-    /// The files in order: name for errors, bytes.
-    parts: Vec<(String, Bytes)>,
+    /// The files in order.
+    parts: Vec<Part>,
     /// What the first file says; its `tensors` are those of all files.
     first: file::Parsed,
     /// Numbers of tensors in the order of their names.
     by_name: Vec<usize>,
+}
+
+/// One file.
+struct Part {
+    /// For errors.
+    name: String,
+    /// All of it, or at least the header.
+    bytes: Bytes,
+    /// The length of the file.
+    len: u64,
 }
 
 impl Gguf {
@@ -44,8 +59,43 @@ impl Gguf {
     /// [`Error::Io`] if a file cannot be opened, [`Error::NoMemory`] if it is to be read and does not fit,
     /// [`Error::Gguf`] if it is not a sound GGUF file.
     pub fn open(path: &Path, mmap: bool) -> Result<Gguf> {
-        let load = |path: &Path| if mmap { Bytes::map(path) } else { Bytes::read(path) };
-        split::open(path, load)
+        let load = if mmap { Load::Map } else { Load::Read };
+        Self::load(path, load, &mut |_, _| ControlFlow::Continue(()))
+    }
+
+    /// The same, with more choices. While files are read, `tell` hears how many bytes of all files are done; if it breaks
+    /// off, the result is [`Error::Cancelled`].
+    ///
+    /// # Errors
+    /// As for [`Gguf::open`].
+    pub fn load(path: &Path, load: Load, tell: &mut Tell) -> Result<Gguf> {
+        let total = if load == Load::Read { split::file_bytes(path) } else { 0 };
+        let mut told = Told { done: 0, total, tell };
+        split::open(path, |path, part| load::open(path, part, load, &mut told))
+    }
+
+    /// Reads one whole file of `len` bytes from wherever `fill` gets them, or its header alone: no more than that,
+    /// rounded up to 4 KiB. No byte is asked for twice, and no memory is taken for what a broken file merely announces.
+    /// `tell` as for [`Gguf::load`].
+    ///
+    /// # Errors
+    /// As for [`Gguf::parse`], [`Error::NoMemory`], and what `fill` says.
+    pub fn read(name: &str, len: u64, header_only: bool, fill: &mut Fill, tell: &mut Tell) -> Result<Gguf> {
+        load::read(name, len, header_only, fill, &mut Told { done: 0, total: len, tell })?.whole()
+    }
+
+    /// Brings all pages of what is mapped into memory. `tell` as for [`Gguf::load`].
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`].
+    pub fn preload(&self, tell: &mut Tell) -> Result<()> {
+        let total = self.parts.iter().map(|part| part.bytes.len() as u64).sum();
+        load::preload(self, &mut Told { done: 0, total, tell })
+    }
+
+    /// Whether tensors have their bytes.
+    pub fn has_data(&self) -> bool {
+        self.tensors().iter().all(|tensor| self.tensor_data(tensor).len() == tensor.len)
     }
 
     /// Reads a buffer that holds one whole file. `name` stands for the file's name in errors.
@@ -53,20 +103,33 @@ impl Gguf {
     /// # Errors
     /// [`Error::Gguf`] if it is not a sound GGUF file, or is a part of a split one.
     pub fn parse(name: &str, bytes: Bytes) -> Result<Gguf> {
-        let gguf = Gguf::part(name.to_owned(), bytes, 0)?;
-        match gguf.split()? {
-            None => gguf.join(Vec::new()),
-            Some((0, count)) => Err(gguf.defect(GgufDefect::SplitBuffer { count })),
-            Some((number, count)) => Err(gguf.defect(GgufDefect::NotFirstPart { number: number + 1, count })),
+        Gguf::part(name.to_owned(), bytes, 0)?.whole()
+    }
+
+    /// A single file as a model.
+    fn whole(self) -> Result<Gguf> {
+        match self.split()? {
+            None => self.join(Vec::new()),
+            Some((0, count)) => Err(self.defect(GgufDefect::SplitBuffer { count })),
+            Some((number, count)) => Err(self.defect(GgufDefect::NotFirstPart { number: number + 1, count })),
         }
     }
 
     /// File number `part` on its own; tensors cannot be found by name yet.
     fn part(name: String, bytes: Bytes, part: usize) -> Result<Gguf> {
-        match file::parse(&bytes, part) {
-            Ok(first) => Ok(Gguf { parts: vec![(name, bytes)], first, by_name: Vec::new() }),
-            Err(defect) => Err(Error::Gguf { file: name, defect }),
+        match file::parse(&bytes, bytes.len(), part) {
+            Ok(first) => {
+                let len = bytes.len() as u64;
+                Ok(Gguf::of(name, bytes, len, first))
+            }
+            Err(Stop::Defect(defect)) => Err(Error::Gguf { file: name, defect }),
+            Err(Stop::More(_)) => Err(Error::Internal { what: "a whole file that goes on".to_owned() }),
         }
+    }
+
+    /// A file of `len` bytes that has been parsed; tensors cannot be found by name yet.
+    fn of(name: String, bytes: Bytes, len: u64, first: file::Parsed) -> Gguf {
+        Gguf { parts: vec![Part { name, bytes, len }], first, by_name: Vec::new() }
     }
 
     /// Takes over the tensors of the other parts and makes all tensors findable.
@@ -82,7 +145,7 @@ impl Gguf {
             let second = &tensors[pair[1]];
             if tensors[pair[0]].name == second.name {
                 let defect = GgufDefect::DuplicateTensor { at: second.at as u64, name: second.name.clone() };
-                return Err(Error::Gguf { file: self.parts[second.part].0.clone(), defect });
+                return Err(Error::Gguf { file: self.parts[second.part].name.clone(), defect });
             }
         }
         self.by_name = by_name;
@@ -95,12 +158,12 @@ impl Gguf {
 
     /// The file's name as it was given (of a split model, the first file's).
     pub fn name(&self) -> &str {
-        &self.parts[0].0
+        &self.parts[0].name
     }
 
     /// The bytes of the (first) file, which all metadata is borrowed from.
     pub(crate) fn bytes(&self) -> &Bytes {
-        &self.parts[0].1
+        &self.parts[0].bytes
     }
 
     /// The version of the format: 1, 2 or 3.
@@ -120,7 +183,7 @@ impl Gguf {
 
     /// The size of the file, or of all parts together, in bytes.
     pub fn file_bytes(&self) -> u64 {
-        self.parts.iter().map(|(_, bytes)| bytes.len() as u64).sum()
+        self.parts.iter().map(|part| part.len).sum()
     }
 
     /// The number of files: 1 unless the model is split.
@@ -130,12 +193,12 @@ impl Gguf {
 
     /// All metadata in the file's order (of a split model, the first file's).
     pub fn keys(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
-        self.first.entries.iter().map(|entry| (entry.key.as_str(), entry.value(&self.parts[0].1)))
+        self.first.entries.iter().map(|entry| (entry.key.as_str(), entry.value(self.bytes())))
     }
 
     /// The value of a metadata key, if it is there.
     pub fn get(&self, key: &str) -> Option<Value<'_>> {
-        Some(file::find(&self.first.entries, &self.first.by_key, key)?.value(&self.parts[0].1))
+        Some(file::find(&self.first.entries, &self.first.by_key, key)?.value(self.bytes()))
     }
 
     /// An integer of any type, from 0 on; `Ok(None)` if the key is not there.
@@ -246,9 +309,9 @@ impl Gguf {
     ///
     /// They start at a multiple of [`Self::alignment`] from the start of their file, so a file that was mapped or read
     /// aligns them in memory too; a caller's own buffer does so only as far as it is aligned itself. For a tensor of
-    /// another model the result is empty or meaningless.
+    /// another model the result is empty or meaningless, and without data ([`Load::Header`]) it is empty.
     pub fn tensor_data(&self, tensor: &TensorInfo) -> &[u8] {
-        let bytes = self.parts.get(tensor.part).and_then(|(_, bytes)| bytes.get(tensor.start..));
+        let bytes = self.parts.get(tensor.part).and_then(|part| part.bytes.get(tensor.start..));
         bytes.and_then(|bytes| bytes.get(..tensor.len)).unwrap_or_default()
     }
 }

@@ -74,12 +74,19 @@ impl Bytes {
     /// it does not fit into memory.
     pub fn read(path: &Path) -> Result<Bytes> {
         let (mut file, len) = open(path)?;
-        let no_memory = || Error::NoMemory { bytes: usize::try_from(len).unwrap_or(usize::MAX), what: "a file" };
-        let len = usize::try_from(len).map_err(|_| no_memory())?;
-        let mut lines =
-            bytemuck::allocation::try_zeroed_slice_box::<Line>(len.div_ceil(64)).map_err(|()| no_memory())?;
-        let buffer = &mut bytemuck::cast_slice_mut(&mut lines)[..len];
-        file.read_exact(buffer).map_err(|source| io_error(path, "read", source))?;
+        let len = usize::try_from(len).map_err(|_| Error::NoMemory { bytes: usize::MAX, what: "a file" })?;
+        Bytes::filled(len, "a file", |buffer| file.read_exact(buffer).map_err(|source| io_error(path, "read", source)))
+    }
+
+    /// Takes `len` bytes of memory, aligned as in [`Bytes::read`], and has them written: they are zeros before. `what` it
+    /// is for is said if there is no memory.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`], and what `fill` says.
+    pub fn filled(len: usize, what: &'static str, fill: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<Bytes> {
+        let lines = bytemuck::allocation::try_zeroed_slice_box::<Line>(len.div_ceil(64));
+        let mut lines = lines.map_err(|()| Error::NoMemory { bytes: len, what })?;
+        fill(&mut bytemuck::cast_slice_mut(&mut lines)[..len])?;
         Ok(Bytes::from_owner(Lines { lines, len }))
     }
 
@@ -138,7 +145,7 @@ pub(crate) fn open(path: &Path) -> Result<(File, u64)> {
     Ok((file, len))
 }
 
-fn io_error(path: &Path, action: &'static str, source: io::Error) -> Error {
+pub(crate) fn io_error(path: &Path, action: &'static str, source: io::Error) -> Error {
     Error::Io { path: path.to_owned(), action, source }
 }
 

@@ -12,6 +12,7 @@ mod gpt2;
 mod kv;
 mod llama;
 mod memory;
+mod oddities;
 mod options;
 mod outputs;
 mod params;
@@ -22,8 +23,10 @@ mod state;
 mod step;
 mod weights;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 pub use batch::{Batch, Outputs};
 pub use memory::Memory;
@@ -34,8 +37,9 @@ pub use session::{Canceller, Session};
 
 #[cfg(feature = "chat")]
 use crate::chat::ChatTemplate;
+use crate::gguf::Load;
 use crate::token::Tokenizer;
-use crate::{Bytes, Error, Gguf, Result};
+use crate::{Bytes, Error, Gguf, Level, Log, Result};
 use outputs::Wanted;
 use params::Keys;
 use step::{Step, Widths};
@@ -47,11 +51,18 @@ pub struct ModelOptions {
     /// Map the file (the default): nothing is read until it is used, and processes share the pages. A mapped file that
     /// somebody truncates ends the process with SIGBUS; without mapping it is read into memory first.
     pub mmap: bool,
+    /// Read the header only: metadata, vocabulary and the tensor table. Such a model says what it is and what it would
+    /// take ([`Model::memory`]), but no session can be made of it.
+    pub metadata_only: bool,
+    /// Bring the whole mapped file into memory before the model is opened, instead of when it is used.
+    pub preload: bool,
+    /// Who hears of what is opened and of what is odd about it.
+    pub log: Log,
 }
 
 impl Default for ModelOptions {
     fn default() -> Self {
-        Self { mmap: true }
+        Self { mmap: true, metadata_only: false, preload: false, log: Log::default() }
     }
 }
 
@@ -62,12 +73,15 @@ pub struct Model(Arc<Inner>);
 struct Inner {
     gguf: Arc<Gguf>,
     params: Params,
-    family: Family,
+    /// `None` without the weights.
+    family: Option<Family>,
     /// Built when it is first asked for.
     tokenizer: OnceLock<Result<Tokenizer>>,
     /// Read when it is first asked for.
     #[cfg(feature = "chat")]
     chat: OnceLock<Result<ChatTemplate>>,
+    /// Whoever gave it is told when the model is gone.
+    _log: Log,
 }
 
 #[derive(Debug)]
@@ -123,7 +137,67 @@ impl Model {
     /// [`Error::Io`] and [`Error::Gguf`] if it is not a sound file; [`Error::Unsupported`], [`Error::MissingKey`],
     /// [`Error::BadKey`], [`Error::MissingTensor`] and [`Error::BadTensor`] if it is not a model that can be run.
     pub fn open(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Self> {
-        Self::from_gguf(Gguf::open(path.as_ref(), options.mmap)?)
+        Self::open_with(path, options, |_, _| ControlFlow::Continue(()))
+    }
+
+    /// The same, telling `progress` how many bytes of all files are done and how many there are, while they are read
+    /// (without [`ModelOptions::mmap`]) or preloaded. If it breaks off, the result is [`Error::Cancelled`].
+    ///
+    /// # Errors
+    /// As for [`Model::open`], and [`Error::Cancelled`].
+    pub fn open_with(
+        path: impl AsRef<Path>,
+        options: &ModelOptions,
+        mut progress: impl FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Self> {
+        let load = match (options.metadata_only, options.mmap) {
+            (true, _) => Load::Header,
+            (_, true) => Load::Map,
+            (_, false) => Load::Read,
+        };
+        Self::make(options, || {
+            let gguf = Gguf::load(path.as_ref(), load, &mut progress)?;
+            if options.preload && load == Load::Map {
+                gguf.preload(&mut progress)?;
+            }
+            Ok(gguf)
+        })
+    }
+
+    /// Opens a model of `len` bytes that `read` gets from anywhere: it fills the buffer with the bytes from an offset on.
+    /// Each byte is asked for once, at most 4 MiB at a time behind the header; with [`ModelOptions::metadata_only`], only
+    /// those of the header, rounded up to 4 KiB. `name` stands for the file in error messages; `progress` as for
+    /// [`Model::open_with`].
+    ///
+    /// # Errors
+    /// As for [`Model::open_with`], and what `read` says.
+    pub fn from_reader(
+        name: &str,
+        len: u64,
+        mut read: impl FnMut(u64, &mut [u8]) -> Result<()>,
+        options: &ModelOptions,
+        mut progress: impl FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Self> {
+        Self::make(options, || Gguf::read(name, len, options.metadata_only, &mut read, &mut progress))
+    }
+
+    /// Opens a model whose bytes are in memory, by options and with `progress` as for [`Model::open_with`].
+    ///
+    /// # Errors
+    /// As for [`Model::open_with`].
+    pub fn from_bytes_with(
+        name: &str,
+        bytes: Bytes,
+        options: &ModelOptions,
+        mut progress: impl FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Self> {
+        Self::make(options, || {
+            let gguf = Gguf::parse(name, bytes)?;
+            if options.preload && !options.metadata_only {
+                gguf.preload(&mut progress)?;
+            }
+            Ok(gguf)
+        })
     }
 
     /// Opens a model whose bytes are in memory; `name` stands for the file in error messages.
@@ -139,12 +213,27 @@ impl Model {
     /// # Errors
     /// As for [`Model::open`].
     pub fn from_gguf(gguf: Gguf) -> Result<Self> {
+        Self::make(&ModelOptions::default(), || Ok(gguf))
+    }
+
+    fn make(options: &ModelOptions, open: impl FnOnce() -> Result<Gguf>) -> Result<Self> {
+        let begin = Instant::now();
+        let gguf = open()?;
         let keys = Keys { gguf: &gguf, arch: gguf.need_str("general.architecture")? };
         if !Self::architectures().any(|arch| arch == keys.arch) {
             return Err(unsupported(&keys));
         }
         let mut params = Params::read(&keys)?;
-        let family = Family::load(&keys, &mut params, &Loader { gguf: &gguf })?;
+        let loader = Loader { gguf: &gguf, data: gguf.has_data(), used: Default::default() };
+        let family = Family::load(&keys, &mut params, &loader)?;
+        let family = (loader.data && !options.metadata_only).then_some(family);
+        oddities::warn(&options.log, &gguf, &loader.used.take());
+        options.log.write(Level::Info, || {
+            let (name, arch, tensors, bytes) = (gguf.name(), &params.arch, gguf.tensors().len(), gguf.file_bytes());
+            let how = if family.is_some() { "" } else { ", metadata only" };
+            let took = begin.elapsed().as_secs_f64() * 1e3;
+            format!("{name}: opened{how}: {arch}, {tensors} tensors, {bytes} bytes, {took:.1} ms")
+        });
         Ok(Self(Arc::new(Inner {
             gguf: Arc::new(gguf),
             params,
@@ -152,6 +241,7 @@ impl Model {
             tokenizer: OnceLock::new(),
             #[cfg(feature = "chat")]
             chat: OnceLock::new(),
+            _log: options.log.clone(),
         })))
     }
 

@@ -110,3 +110,28 @@ fn buffers_of_larger_calls_give_way() {
     assert!(session.kv_bytes() + session.scratch_bytes() <= limit);
     assert!(session.scratch_bytes() < rows);
 }
+
+#[test]
+fn shared_pages_count_once_and_their_copies_too() {
+    let model = Tiny::llama().build().unwrap();
+    let mut session = Session::new(&model, &SessionOptions { chunk: 16, ..options() }).unwrap();
+    session.decode(&tokens(200)).unwrap();
+    let page = model.kv_bytes(1);
+    session.fork(0, 1, 200).unwrap();
+    assert_eq!(session.kv_bytes(), 2 * page);
+
+    // Whoever writes first gets a copy of the last page: one byte less than that is too little.
+    let with = |session: &Session, bytes| SessionOptions { memory_limit: bytes, ..session.options().clone() };
+    session.configure(&with(&session, 3 * page)).unwrap();
+    let needed = match session.decode(&[1]) {
+        Err(Error::MemoryLimit { needed, .. }) => needed,
+        other => panic!("{other:?}"),
+    };
+    assert!(needed > 3 * page && needed < 4 * page);
+    session.configure(&with(&session, needed - 1)).unwrap();
+    assert!(matches!(session.decode(&[1]), Err(Error::MemoryLimit { .. })));
+    assert_eq!((session.kv_bytes(), session.tokens(0).len(), session.tokens(1).len()), (2 * page, 200, 200));
+    session.configure(&with(&session, needed)).unwrap();
+    session.decode(&[1]).unwrap();
+    assert_eq!(session.kv_bytes(), 3 * page);
+}

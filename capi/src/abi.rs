@@ -43,6 +43,16 @@ pub struct pumice_sampler {
 /// PUMICE_CONTINUE to go on; with any other value the call stops and returns PUMICE_ERR_CANCELLED.
 pub type pumice_progress_fn = Option<unsafe extern "C" fn(user_data: *mut c_void, done: u64, total: u64) -> i32>;
 
+/// Reads `len` bytes (1 or more) of a file from `offset` on into `dst`. Called on the thread that made the call. Return
+/// PUMICE_CONTINUE once all are there; with any other value the call stops and returns PUMICE_ERR_CANCELLED.
+pub type pumice_read_fn =
+    Option<unsafe extern "C" fn(user_data: *mut c_void, offset: u64, dst: *mut c_void, len: usize) -> i32>;
+
+/// A message: one line, `len` bytes of UTF-8, not NUL-terminated, valid during the call only. `level` is one of
+/// PUMICE_LOG_*. Called on the thread that made a call, while that call uses its handles.
+pub type pumice_log_fn =
+    Option<unsafe extern "C" fn(user_data: *mut c_void, level: i32, message: *const c_char, len: usize)>;
+
 /// New text: `len` bytes of UTF-8, whole characters, not NUL-terminated; and the `count` tokens that were generated
 /// since the previous call. Either may be empty (then do not read through the pointer): text that a stop text might
 /// begin is held back, and tokens that end the text have none. Both are valid during the call only. Called on the
@@ -58,7 +68,7 @@ pub type pumice_text_fn = Option<
     ) -> i32,
 >;
 
-/// The library is done with memory that it was lent. May be called on any thread that uses or frees handles.
+/// The library is done with what it was lent: memory, or the user data of a log. May be called on any thread that uses or frees handles.
 pub type pumice_drop_fn = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
 
 /// Success.
@@ -107,6 +117,17 @@ pub const PUMICE_CONTINUE: i32 = 1;
 
 /// In place of a sequence, for pumice_session_state_*: all sequences.
 pub const PUMICE_SEQ_ALL: i32 = -1;
+
+/// pumice_options_set_log: no messages.
+pub const PUMICE_LOG_OFF: i32 = 0;
+/// Something failed that cannot be told in another way.
+pub const PUMICE_LOG_ERROR: i32 = 1;
+/// Something is odd and may not be what was meant.
+pub const PUMICE_LOG_WARN: i32 = 2;
+/// What was opened and made, with its numbers.
+pub const PUMICE_LOG_INFO: i32 = 3;
+/// Each step.
+pub const PUMICE_LOG_DEBUG: i32 = 4;
 
 /// Flag of pumice_model_tokenize: add the tokens that begin and end a text, as far as the model wants them.
 pub const PUMICE_TOKENIZE_ADD_SPECIAL: i32 = 1;

@@ -8,7 +8,7 @@ use pumice::{Error, Finish, generate};
 
 use crate::abi::*;
 use crate::call::guard;
-use crate::keys::Progress;
+use crate::keys::flow;
 use crate::sampler::ForModel;
 use crate::session::Owned;
 
@@ -41,7 +41,7 @@ pub unsafe extern "C" fn pumice_session_generate(
         sampler.check_session(session)?;
         let mut reader = Reader { function: r#fn, user_data, tokens: Vec::new() };
         let done = generate(session, &mut sampler.sampler, prompt, &options.generate, |news| match news {
-            News::Prompt { done, total } => options.progress.tell(done, total),
+            News::Prompt { done, total } => options.progress.tell(done as u64, total as u64),
             News::Token(token) => {
                 reader.tokens.push(token.cast_signed());
                 ControlFlow::Continue(())
@@ -84,16 +84,4 @@ impl Reader {
             unsafe { function(self.user_data, text.as_ptr().cast(), text.len(), tokens.as_ptr(), tokens.len()) };
         flow(answer)
     }
-}
-
-impl Progress {
-    fn tell(&self, done: usize, total: usize) -> ControlFlow<()> {
-        let Some(function) = self.function else { return ControlFlow::Continue(()) };
-        // SAFETY: the caller's own function and data.
-        flow(unsafe { function(self.user_data, done as u64, total as u64) })
-    }
-}
-
-fn flow(answer: i32) -> ControlFlow<()> {
-    if answer == PUMICE_CONTINUE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }

@@ -42,7 +42,7 @@ const INTRODUCTION: &str = "\
  *
  * Ownership. A function that stores a handle gives it to the caller, who frees it with the one function for its
  * type; handles may be freed in any order, or never. Pointers that are lent say how long they are valid. What the
- * caller passes in is used during the call only (but for pumice_model_open_memory).
+ * caller passes in is used during the call only (but for pumice_model_open_memory and pumice_options_set_log).
  *
  * Threads. A model may be used by any number of threads at once. Every other handle is for one thread at a time
  * and may move between threads; a function that takes it as const only reads it, and several may at once. Use of

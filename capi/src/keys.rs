@@ -1,11 +1,12 @@
 //! The options: every key with its kind, its meaning and how to read and change it. Defaults are the core's.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 use pumice::pool::MAX_THREADS;
 use pumice::{Error, GenerateOptions, Kernels, ModelOptions, SamplerOptions, SessionOptions};
 
-use crate::abi::pumice_progress_fn;
+use crate::abi::{PUMICE_CONTINUE, pumice_progress_fn};
 
 /// What a set of options says: one part for each scope.
 #[derive(Clone, Default)]
@@ -45,6 +46,20 @@ impl Default for Progress {
     fn default() -> Self {
         Self { function: None, user_data: std::ptr::null_mut() }
     }
+}
+
+impl Progress {
+    /// Tells the callback, and asks whether to go on.
+    pub fn tell(&self, done: u64, total: u64) -> ControlFlow<()> {
+        let Some(function) = self.function else { return ControlFlow::Continue(()) };
+        // SAFETY: the caller's own function and data.
+        flow(unsafe { function(self.user_data, done, total) })
+    }
+}
+
+/// What a callback's answer means.
+pub fn flow(answer: i32) -> ControlFlow<()> {
+    if answer == PUMICE_CONTINUE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }
 
 /// One option.
@@ -143,6 +158,17 @@ pub static KEYS: &[Key] = &[
         kind: truth!(model.mmap),
         doc: "1 maps the file: nothing is read before it is used, and processes share the memory; but if the file is \
               truncated meanwhile, the process ends with SIGBUS. 0 reads it into memory.",
+    },
+    Key {
+        name: "model.metadata_only",
+        kind: truth!(model.metadata_only),
+        doc: "1 reads the header only. Metadata, vocabulary, pumice_model_get_int and pumice_model_memory work, a session \
+              cannot be made.",
+    },
+    Key {
+        name: "model.preload",
+        kind: truth!(model.preload),
+        doc: "1 brings the whole mapped file into memory before the model is opened, instead of when it is used.",
     },
     Key {
         name: "session.n_ctx",

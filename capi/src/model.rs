@@ -5,11 +5,12 @@ use std::ffi::{c_char, c_void};
 use std::ops::Deref;
 use std::sync::OnceLock;
 
-use pumice::{Bytes, Model};
+use pumice::{Bytes, Error, Model};
 
 use crate::abi::*;
 use crate::call::{Fail, fail, guard, guard_free, guard_new, guard_value, int};
 use crate::handle::Body;
+use crate::keys::flow;
 
 /// A model, and what it lends to C that the core does not have in this form.
 pub struct Shared {
@@ -69,7 +70,8 @@ impl Drop for Memory {
 }
 
 /// Opens a model: a GGUF file, or the first part of a split one. `path` is UTF-8 on all systems. Reads PUMICE_KEY_MODEL_*
-/// of `opts` (NULL: the defaults). The caller frees the model with pumice_model_free. PUMICE_ERR_IO if the file cannot be
+/// and the callbacks of `opts` (NULL: the defaults): progress is told in bytes, while the file is read or preloaded. The
+/// caller frees the model with pumice_model_free. PUMICE_ERR_CANCELLED if progress stops, PUMICE_ERR_IO if the file cannot be
 /// opened or read, PUMICE_ERR_FORMAT if it is not a sound model, PUMICE_ERR_UNSUPPORTED if it is of a kind that this
 /// version cannot run.
 #[unsafe(no_mangle)]
@@ -81,7 +83,8 @@ pub unsafe extern "C" fn pumice_model_open(
 ) -> pumice_status {
     guard_new!(out, err, |call| {
         let (path, options) = (call.name("path", path)?, call.options(opts)?);
-        Ok((Shared::new(Model::open(path, &options.model)?), None))
+        let model = Model::open_with(path, &options.model, |done, total| options.progress.tell(done, total))?;
+        Ok((Shared::new(model), None))
     })
 }
 
@@ -106,8 +109,49 @@ pub unsafe extern "C" fn pumice_model_open_memory(
         if memory.data.is_null() {
             return Err(Fail::null("data"));
         }
-        call.options(opts)?;
-        Ok((Shared::new(Model::from_bytes("memory", Bytes::from_owner(memory))?), None))
+        let options = call.options(opts)?;
+        let progress = |done, total| options.progress.tell(done, total);
+        let model = Model::from_bytes_with("memory", Bytes::from_owner(memory), &options.model, progress)?;
+        Ok((Shared::new(model), None))
+    })
+}
+
+/// Opens a model of `size` bytes that `read` gets from anywhere, such as an archive. Each byte is asked for once, the
+/// header first; with PUMICE_KEY_MODEL_METADATA_ONLY only the header, rounded up to 4 KiB. The header is checked before
+/// memory is taken for the rest, which is read into memory of the library's own. `read` is used during the call only.
+/// PUMICE_ERR_CANCELLED if it stops, PUMICE_ERR_FORMAT if what it reads is not a sound model, PUMICE_ERR_NO_MEMORY. As
+/// pumice_model_open otherwise; models that are split into several files cannot be opened in this way.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pumice_model_open_reader(
+    read: pumice_read_fn,
+    user_data: *mut c_void,
+    size: u64,
+    opts: *const pumice_options,
+    out: *mut *mut pumice_model,
+    err: *mut pumice_error,
+) -> pumice_status {
+    guard_new!(out, err, |call| {
+        let read = read.ok_or(Fail::null("read"))?;
+        let options = call.options(opts)?;
+        let mut stopped = None;
+        let fill = |offset: u64, buffer: &mut [u8]| {
+            // SAFETY: the caller's own function and data; the buffer is as long as it says.
+            let answer = unsafe { read(user_data, offset, buffer.as_mut_ptr().cast(), buffer.len()) };
+            if flow(answer).is_break() {
+                stopped = Some((offset, buffer.len()));
+                return Err(Error::Cancelled);
+            }
+            Ok(())
+        };
+        let progress = |done, total| options.progress.tell(done, total);
+        let model = Model::from_reader("reader", size, fill, &options.model, progress);
+        match (model, stopped) {
+            (Err(_), Some((offset, len))) => {
+                let text = format!("cancelled: the reader did not read {len} bytes at {offset}");
+                Err(fail(PUMICE_ERR_CANCELLED, text))
+            }
+            (model, _) => Ok((Shared::new(model?), None)),
+        }
     })
 }
 
@@ -224,7 +268,7 @@ fn no_such(name: &str) -> Fail {
 fn quant(model: &Model) -> &'static str {
     let mut bytes = BTreeMap::new();
     for tensor in model.gguf().tensors() {
-        *bytes.entry(tensor.ty).or_insert(0) += model.gguf().tensor_data(tensor).len();
+        *bytes.entry(tensor.ty).or_insert(0) += tensor.byte_len();
     }
     bytes.into_iter().max_by_key(|(_, bytes)| *bytes).map_or("", |(ty, _)| ty.name())
 }

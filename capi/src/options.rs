@@ -2,6 +2,8 @@
 
 use std::ffi::{c_char, c_void};
 
+use pumice::{Level, Log};
+
 use crate::abi::*;
 use crate::call::{Call, Fail, fail, guard, guard_free, guard_new};
 use crate::handle::Body;
@@ -125,7 +127,8 @@ pub unsafe extern "C" fn pumice_options_unset(
 }
 
 /// Sets what calls that take long tell their progress to; NULL for nothing. It is used only while a call runs that was
-/// given these options. At present that is pumice_session_generate, which tells how many tokens of the prompt are done.
+/// given these options: pumice_model_open and its like tell how many bytes have been read or preloaded,
+/// pumice_session_generate how many tokens of the prompt are done, after each layer (rounded down).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pumice_options_set_progress(
     opts: *mut pumice_options,
@@ -135,6 +138,81 @@ pub unsafe extern "C" fn pumice_options_set_progress(
 ) -> pumice_status {
     guard!(err, |call| {
         call.exclusive::<Options>(opts)?.progress = Progress { function: r#fn, user_data };
+        Ok(())
+    })
+}
+
+/// Whom messages go to, until the last copy of this is gone.
+struct Listener {
+    function: pumice_log_fn,
+    user_data: *mut c_void,
+    drop: pumice_drop_fn,
+}
+
+// SAFETY: the header says that the log and `drop` may be called on any thread that makes a call or frees a handle.
+unsafe impl Send for Listener {}
+// SAFETY: the same; calls at the same time come from threads that use the model at the same time.
+unsafe impl Sync for Listener {}
+
+impl Listener {
+    fn tell(&self, level: Level, message: &str) {
+        let level = match level {
+            Level::Error => PUMICE_LOG_ERROR,
+            Level::Warn => PUMICE_LOG_WARN,
+            Level::Info => PUMICE_LOG_INFO,
+            _ => PUMICE_LOG_DEBUG,
+        };
+        if let Some(function) = self.function {
+            // SAFETY: the caller's own function and data; the message lives until it returns.
+            unsafe { function(self.user_data, level, message.as_ptr().cast(), message.len()) };
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(drop) = self.drop {
+            // SAFETY: the caller's own function and data, called once.
+            unsafe { drop(self.user_data) };
+        }
+    }
+}
+
+/// Sets where messages go: those of `level`, one of PUMICE_LOG_*, and of lower ones. NULL for nowhere, which is the
+/// default. Models and sessions that are made with these options keep it for as long as they live; sessions may be used by
+/// several threads, and then `fn` is called on each of them. `drop` (NULL: none) is called with `user_data` exactly once:
+/// when no options, model or session has it any more, on the thread that frees the last or sets another log; if this call
+/// fails, or sets no log, before it returns. PUMICE_ERR_INVALID for other levels.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pumice_options_set_log(
+    opts: *mut pumice_options,
+    level: i32,
+    r#fn: pumice_log_fn,
+    user_data: *mut c_void,
+    drop: pumice_drop_fn,
+    err: *mut pumice_error,
+) -> pumice_status {
+    let listener = Listener { function: r#fn, user_data, drop };
+    guard!(err, |call| {
+        let listener = listener; // all of it, so that the caller hears of its end in any case
+        let options = call.exclusive::<Options>(opts)?;
+        let most = match level {
+            PUMICE_LOG_OFF => None,
+            PUMICE_LOG_ERROR => Some(Level::Error),
+            PUMICE_LOG_WARN => Some(Level::Warn),
+            PUMICE_LOG_INFO => Some(Level::Info),
+            PUMICE_LOG_DEBUG => Some(Level::Debug),
+            _ => {
+                let text = format!("level is {level}, expected one of PUMICE_LOG_*");
+                return Err(fail(PUMICE_ERR_INVALID, text));
+            }
+        };
+        let log = match most.filter(|_| listener.function.is_some()) {
+            Some(most) => Log::new(most, move |level, message| listener.tell(level, message)),
+            None => Log::default(),
+        };
+        options.model.log = log.clone();
+        options.session.log = log;
         Ok(())
     })
 }

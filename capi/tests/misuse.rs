@@ -40,6 +40,8 @@ const HARMLESS: &[[&str; 4]] = &[
     ["sampler.frequency_penalty", "value", "-1.0", "a reward"],
     ["sampler.presence_penalty", "value", "-1.0", "a reward"],
     ["sampler.seed", "value", "*", "any number is a seed"],
+    ["session.memory_limit", "value", "INT64_MAX", "a limit that nothing reaches"],
+    ["pumice_model_open_reader", "size", "UINT64_MAX", "nothing is asked for beyond the last tensor"],
 ];
 
 /// Refused with another status than such arguments usually are.
@@ -77,6 +79,8 @@ const GOOD: &[[&str; 3]] = &[
     ["pumice_has_feature", "name", "\"arch:llama\""],
     ["pumice_model_get_int", "name", "\"n_vocab\""],
     ["pumice_model_get_string", "name", "\"arch\""],
+    ["pumice_model_memory", "name", "\"kv\""],
+    ["*", "level", "PUMICE_LOG_WARN"],
     ["pumice_model_special_token", "name", "\"eos\""],
     ["pumice_session_get_int", "name", "\"n_ctx\""],
     ["pumice_model_meta_type", "key", "\"general.architecture\""],

@@ -25,7 +25,7 @@ impl ModelArgs {
     pub fn open(&self) -> Result<Model, Failure> {
         let _spinner = show::spinner("loading the model");
         Ok(match &self.model {
-            Some(path) => Model::open(path, &ModelOptions { mmap: !self.no_mmap })?,
+            Some(path) => Model::open(path, &ModelOptions { mmap: !self.no_mmap, ..ModelOptions::default() })?,
             None => Model::from_gguf(embedded()?)?,
         })
     }

@@ -60,7 +60,7 @@ fn convert(name: &str, ty: &str) -> Model {
     let file = folder.file("out.gguf");
     assert_eq!(out(&["convert", fixture(name).to_str().unwrap(), file.to_str().unwrap(), "--type", ty]), "");
     assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1, "nothing else is left behind");
-    Model::open(&file, &ModelOptions { mmap: false }).unwrap()
+    Model::open(&file, &ModelOptions { mmap: false, ..ModelOptions::default() }).unwrap()
 }
 
 /// The logits of all tokens: `runs` tokens a call, in steps of `chunk` at most.
@@ -166,7 +166,7 @@ fn a_vocabulary_may_be_left_out() {
     }
     let file = folder.file("out.gguf");
     out(&["convert", folder.path(), file.to_str().unwrap(), "--no-tokenizer"]);
-    let model = Model::open(&file, &ModelOptions { mmap: false }).unwrap();
+    let model = Model::open(&file, &ModelOptions { mmap: false, ..ModelOptions::default() }).unwrap();
     assert!(matches!(model.tokenizer(), Err(pumice::Error::NoTokenizer { .. })));
 }
 

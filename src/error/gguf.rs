@@ -261,6 +261,14 @@ pub enum GgufDefect {
         /// The one that starts before it and reaches into it.
         other: String,
     },
+    /// A header that is read piece by piece goes on and on.
+    #[error("the header takes at least {needed} bytes, the limit is {limit}")]
+    HeaderTooLarge {
+        /// Bytes that it takes at least.
+        needed: u64,
+        /// The most that are read.
+        limit: u64,
+    },
     /// The file is a part of a split model, but not the first.
     #[error("part {number} of a model split into {count} files; open the first part")]
     NotFirstPart {

@@ -8,8 +8,15 @@ pub(super) const MAX_DEPTH: u32 = 4;
 
 /// A position in a file's bytes. Every read checks that the bytes are there.
 pub(super) struct Cursor<'a> {
+    /// The whole file, or as much of its beginning as has been read.
     bytes: &'a [u8],
+    /// The length of the whole file.
+    len: usize,
     pos: usize,
+    /// The fewest bytes that must follow what is being read.
+    pub after: usize,
+    /// Set if something lies within the file but beyond `bytes`: how many bytes must have been read at least.
+    pub more: Option<usize>,
     /// Whether lengths and counts have 64 bits; 32 in version 1.
     pub wide: bool,
     /// What is being read, for errors.
@@ -50,23 +57,32 @@ type Result<T> = std::result::Result<T, GgufDefect>;
 
 impl<'a> Cursor<'a> {
     pub fn new(bytes: &'a [u8], wide: bool) -> Self {
-        Cursor { bytes, pos: 0, wide, place: Place::Header }
+        Self::within(bytes, bytes.len(), wide)
+    }
+
+    /// At the start of a file of `len` bytes, of which `bytes` are the first.
+    pub fn within(bytes: &'a [u8], len: usize, wide: bool) -> Self {
+        Cursor { bytes, len, pos: 0, after: 0, more: None, wide, place: Place::Header }
     }
 
     pub fn pos(&self) -> usize {
         self.pos
     }
 
-    /// Bytes that have not been read.
+    /// Bytes of the file that have not been parsed.
     pub fn remain(&self) -> usize {
-        self.bytes.len() - self.pos
+        self.len - self.pos
     }
 
     /// The next `n` bytes; `None`, and no step, if there are fewer.
     fn take(&mut self, n: usize) -> Option<&'a [u8]> {
-        let bytes = self.bytes.get(self.pos..)?.get(..n)?;
-        self.pos += n;
-        Some(bytes)
+        let bytes = self.bytes.get(self.pos..).and_then(|rest| rest.get(..n));
+        match bytes {
+            Some(_) => self.pos += n,
+            None if n <= self.remain() => self.more = Some(self.pos.saturating_add(n).saturating_add(self.after)),
+            None => {}
+        }
+        bytes
     }
 
     fn truncated(&self, needed: usize) -> GgufDefect {
@@ -79,10 +95,8 @@ impl<'a> Cursor<'a> {
     }
 
     pub fn word<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let word = self.bytes.get(self.pos..).and_then(|rest| rest.first_chunk());
-        let word = *word.ok_or_else(|| self.truncated(N))?;
-        self.pos += N;
-        Ok(word)
+        let word = self.take(N).and_then(|bytes| bytes.first_chunk());
+        word.copied().ok_or_else(|| self.truncated(N))
     }
 
     pub fn u32(&mut self) -> Result<u32> {
@@ -135,10 +149,7 @@ impl<'a> Cursor<'a> {
     /// A value of a type with a fixed size.
     pub fn number(&mut self, ty: ValueType) -> Result<Value<'static>> {
         let size = ty.size().unwrap_or(0);
-        let value = self.bytes.get(self.pos..).and_then(|rest| Value::fixed(ty, rest));
-        let value = value.ok_or_else(|| self.truncated(size))?;
-        self.pos += size;
-        Ok(value)
+        self.take(size).and_then(|bytes| Value::fixed(ty, bytes)).ok_or_else(|| self.truncated(size))
     }
 
     /// Walks over an array at `depth` (1: not inside another). The places of its strings go to `index`, from the
@@ -162,10 +173,16 @@ impl<'a> Cursor<'a> {
             len: count,
             remain: self.remain() as u64,
         })?;
-        let start = self.pos;
+        // Nothing is allocated for what has only been announced.
+        if self.bytes.get(self.pos..).is_none_or(|rest| rest.len() < len * least) {
+            self.take(len * least);
+            return Err(self.truncated(len * least));
+        }
+        let (start, after) = (self.pos, self.after);
         match elem {
             ValueType::Array => {
-                for _ in 0..len {
+                for i in 0..len {
+                    self.after = after.saturating_add((len - i - 1) * least);
                     self.array(depth + 1, index)?;
                 }
             }
@@ -175,16 +192,19 @@ impl<'a> Cursor<'a> {
                     if i % STRIDE == 0 {
                         index.push(self.pos - start);
                     }
+                    self.after = after.saturating_add((len - i - 1) * least);
                     self.string()?;
                 }
             }
             ValueType::Str => {
-                for _ in 0..len {
+                for i in 0..len {
+                    self.after = after.saturating_add((len - i - 1) * least);
                     self.string()?;
                 }
             }
             _ => self.pos += len * least, // checked above to be there
         }
+        self.after = after;
         Ok(Span { elem, len, start, end: self.pos })
     }
 }

@@ -58,13 +58,25 @@ impl Entry {
     }
 }
 
-/// Reads file number `part` of a model.
-pub(super) fn parse(bytes: &[u8], part: usize) -> Result<Parsed, GgufDefect> {
-    let mut cursor = Cursor::new(bytes, true);
+/// Why a header could not be parsed.
+pub(super) enum Stop {
+    Defect(GgufDefect),
+    /// The file goes on, but so many of its bytes must be there at least.
+    More(usize),
+}
+
+/// Reads the header of file number `part` of a model. The file has `len` bytes; `bytes` are these, or the first of them.
+pub(super) fn parse(bytes: &[u8], len: usize, part: usize) -> Result<Parsed, Stop> {
+    let mut cursor = Cursor::within(bytes, len, true);
+    let parsed = header(&mut cursor, bytes, len, part);
+    parsed.map_err(|defect| cursor.more.map_or(Stop::Defect(defect), Stop::More))
+}
+
+fn header(cursor: &mut Cursor, bytes: &[u8], len: usize, part: usize) -> Result<Parsed, GgufDefect> {
     if cursor.word().ok() != Some(*b"GGUF") {
         return Err(GgufDefect::BadMagic { found: bytes[..bytes.len().min(4)].to_vec() });
     }
-    let version = version(&mut cursor)?;
+    let version = version(cursor)?;
     cursor.wide = version > 1;
     let tensors_at = cursor.pos();
     let n_tensors = cursor.size()?;
@@ -72,19 +84,22 @@ pub(super) fn parse(bytes: &[u8], part: usize) -> Result<Parsed, GgufDefect> {
     let n_entries = cursor.size()?;
     // The fewest bytes they can have. A key: its length, one letter, the type, one byte of value; a tensor: an empty
     // name, no dimensions, the type and the offset.
-    let n_entries = count(&cursor, entries_at, "metadata keys", n_entries, cursor.size_bytes() + 6)?;
-    let n_tensors = count(&cursor, tensors_at, "tensors", n_tensors, cursor.size_bytes() + 16)?;
+    let (key_bytes, tensor_bytes) = (cursor.size_bytes() + 6, cursor.size_bytes() + 16);
+    let n_entries = count(cursor, entries_at, "metadata keys", n_entries, key_bytes)?;
+    let n_tensors = count(cursor, tensors_at, "tensors", n_tensors, tensor_bytes)?;
 
     let mut entries = Vec::new();
     for i in 0..n_entries {
-        entries.push(entry(&mut cursor, i)?);
+        cursor.after = ((n_entries - i - 1) * key_bytes).saturating_add(n_tensors * tensor_bytes);
+        entries.push(entry(cursor, i)?);
     }
     let by_key = sort_keys(&entries)?;
     let alignment = alignment(&entries, &by_key)?;
 
     let mut tensors = Vec::new();
     for i in 0..n_tensors {
-        tensors.push(tensor(&mut cursor, i, part, alignment)?);
+        cursor.after = (n_tensors - i - 1) * tensor_bytes;
+        tensors.push(tensor(cursor, i, part, alignment)?);
     }
     // Without tensors there is no data section, and nothing pads the file for it.
     let data_offset = if n_tensors == 0 {
@@ -92,7 +107,7 @@ pub(super) fn parse(bytes: &[u8], part: usize) -> Result<Parsed, GgufDefect> {
     } else {
         cursor.pos().checked_next_multiple_of(alignment as usize).unwrap_or(usize::MAX)
     };
-    place(&mut tensors, data_offset, bytes.len())?;
+    place(&mut tensors, data_offset, len)?;
     Ok(Parsed { version, alignment, data_offset, entries, by_key, tensors })
 }
 

@@ -4,15 +4,14 @@ use std::path::Path;
 
 use super::Gguf;
 use crate::error::{Error, GgufDefect, Result};
-use crate::map::Bytes;
 
 const NUMBER: &str = "split.no";
 const COUNT: &str = "split.count";
 const TENSORS: &str = "split.tensors.count";
 
-/// Opens a model by its only or first file.
-pub(super) fn open(path: &Path, load: impl Fn(&Path) -> Result<Bytes>) -> Result<Gguf> {
-    let first = Gguf::part(path.display().to_string(), load(path)?, 0)?;
+/// Opens a model by its only or first file; `load` opens one of its files, by path and number.
+pub(super) fn open(path: &Path, mut load: impl FnMut(&Path, usize) -> Result<Gguf>) -> Result<Gguf> {
+    let first = load(path, 0)?;
     let Some((number, count)) = first.split()? else { return first.join(Vec::new()) };
     if number != 0 {
         return Err(first.defect(GgufDefect::NotFirstPart { number: number + 1, count }));
@@ -23,7 +22,7 @@ pub(super) fn open(path: &Path, load: impl Fn(&Path) -> Result<Bytes>) -> Result
     let mut others = Vec::new();
     for number in 1..count {
         let path = path.with_file_name(format!("{prefix}{}", suffix(number + 1, count)));
-        others.push(part(&path, &load, number, count)?);
+        others.push(part(&path, &mut load, number, count)?);
     }
     let expected = first.get_u64(TENSORS)?;
     let found = first.tensors().len() + others.iter().map(|part| part.tensors().len()).sum::<usize>();
@@ -34,16 +33,15 @@ pub(super) fn open(path: &Path, load: impl Fn(&Path) -> Result<Bytes>) -> Result
 }
 
 /// Part `number` (from 0) of `count`, if that is what the file says too.
-fn part(path: &Path, load: impl Fn(&Path) -> Result<Bytes>, number: u64, count: u64) -> Result<Gguf> {
+fn part(path: &Path, load: &mut impl FnMut(&Path, usize) -> Result<Gguf>, number: u64, count: u64) -> Result<Gguf> {
     let file = path.display().to_string();
-    let bytes = load(path).map_err(|error| match error {
+    // parts are opened one after the other, so their number is a usize
+    let part = load(path, number as usize).map_err(|error| match error {
         Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
             Error::Gguf { file: file.clone(), defect: GgufDefect::MissingPart { number: number + 1, count } }
         }
         other => other,
     })?;
-    // parts are opened one after the other, so their number is a usize
-    let part = Gguf::part(file, bytes, number as usize)?;
     for (key, expected) in [(NUMBER, number), (COUNT, count)] {
         let found = part.get_u64(key)?;
         if found != Some(expected) {
@@ -71,6 +69,19 @@ impl Gguf {
 /// How the name of part `number`, here counted from 1, ends.
 fn suffix(number: u64, count: u64) -> String {
     format!("-{number:05}-of-{count:05}.gguf")
+}
+
+/// The bytes of all files that a name promises, as far as they are there: for reports of progress.
+pub(super) fn file_bytes(path: &Path) -> u64 {
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+    let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".gguf"));
+    let count = name.and_then(|name| name.rsplit_once("-of-")).and_then(|(_, count)| count.parse().ok()).unwrap_or(1);
+    match prefix(path, count) {
+        Some(prefix) if count <= u16::MAX.into() => {
+            (1..=count).map(|number| size(&path.with_file_name(format!("{prefix}{}", suffix(number, count))))).sum()
+        }
+        _ => size(path),
+    }
 }
 
 /// What the names of all parts start with, from the name of the first.

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::cpu::PAGE;
 use crate::pool::Pool;
-use crate::{Error, Kernels, Result, Token};
+use crate::{Error, Kernels, Level, Result, Token};
 
 use super::batch::{Batch, Outputs};
 use super::kv::{Layout, Sequence, count_pages};
@@ -51,6 +51,20 @@ impl Session {
     pub fn new(model: &Model, options: &SessionOptions) -> Result<Self> {
         let p = model.params();
         let options = options.resolve(p)?;
+        if model.0.family.is_none() {
+            let (found, expected) = ("opened for its metadata only".to_owned(), "one with its weights".to_owned());
+            return Err(Error::InvalidArgument { name: "the model", found, expected });
+        }
+        options.log.write(Level::Info, || {
+            let SessionOptions { n_ctx, threads, chunk, .. } = options;
+            let kernels = options.kernels.map_or("", Kernels::name);
+            let memory = model.memory(&options).map_or((0, 0), |memory| (memory.kv, memory.scratch));
+            format!(
+                "session: {kernels} kernels, {threads} threads, {n_ctx} positions, chunks of {chunk}; a full sequence takes \
+                 {} bytes of keys and values, a step {} bytes of scratch",
+                memory.0, memory.1
+            )
+        });
         Ok(Self {
             pool: Pool::new(options.threads)?,
             layout: layout(p),
@@ -326,6 +340,8 @@ impl Session {
             sequence.reserve(layout, sequence.tokens.len() + tokens.len())?;
         }
         let inner = &*model.0;
+        let no_weights = || Error::Internal { what: "a session without weights".to_owned() };
+        let family = inner.family.as_ref().ok_or_else(no_weights)?;
         let count = part.iter().map(|(_, tokens)| tokens.len()).sum();
         buffers.reserve(&Family::widths(&inner.params), count, pool.threads())?;
         // In the order of the batch.
@@ -348,14 +364,23 @@ impl Session {
             let kernels = options.kernels.unwrap_or_else(Kernels::best);
             let layers = together.then_some(&mut layers as _);
             let mut step = Step { params, gguf, kernels, team, cancelled, layout, runs, buffers, layers };
-            inner.family.forward(&mut step, wanted)
+            family.forward(&mut step, wanted)
         })?;
         for (sequence, tokens) in part {
             if let Some(s) = self.sequences.get_mut(sequence) {
                 s.tokens.extend_from_slice(tokens);
             }
         }
-        self.counters.add(together, count, begin.elapsed());
+        let time = begin.elapsed();
+        self.counters.add(together, count, time);
+        self.options.log.write(Level::Debug, || {
+            format!(
+                "step: {count} tokens of {} sequences, {} outputs, {} us",
+                part.len(),
+                outputs.len(),
+                time.as_micros()
+            )
+        });
         Ok(count)
     }
 }

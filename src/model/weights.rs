@@ -1,5 +1,8 @@
 //! A model's tensors, found and checked once, read from the file's bytes ever after.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use crate::cpu::Matrix;
 use crate::gguf::TensorInfo;
 use crate::quant::{dequantize, is_supported, supported_types};
@@ -43,6 +46,10 @@ pub(super) struct Norm {
 /// Finds tensors by name and checks their shapes.
 pub(super) struct Loader<'a> {
     pub gguf: &'a Gguf,
+    /// Whether there is anything to read besides names and shapes.
+    pub data: bool,
+    /// Tensors that the architecture has asked for.
+    pub used: RefCell<BTreeSet<String>>,
 }
 
 impl Loader<'_> {
@@ -80,6 +87,9 @@ impl Loader<'_> {
     pub fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>> {
         let tensor = self.need(name)?;
         self.check_shape(tensor, &[len])?;
+        if !self.data {
+            return Ok(Vec::new());
+        }
         let mut out = vec![0.0; len];
         dequantize(tensor.ty, self.gguf.tensor_data(tensor), &mut out)?;
         Ok(out)
@@ -87,7 +97,9 @@ impl Loader<'_> {
 
     fn need(&self, name: &str) -> Result<&TensorInfo> {
         let missing = || Error::MissingTensor { file: self.gguf.name().to_owned(), name: name.to_owned() };
-        self.gguf.tensor(name).ok_or_else(missing)
+        let tensor = self.gguf.tensor(name).ok_or_else(missing)?;
+        self.used.borrow_mut().insert(name.to_owned());
+        Ok(tensor)
     }
 
     fn check_shape(&self, tensor: &TensorInfo, dims: &[usize]) -> Result<()> {

@@ -46,18 +46,4 @@ static pumice_session *new_session(const pumice_model *model, const char *key, i
     return session;
 }
 
-static int64_t number(pumice_session *session, const char *name)
-{
-    int64_t value = -1;
-    CHECK(pumice_session_get_int(session, name, &value, err) == PUMICE_OK);
-    return value;
-}
-
-static size_t fed(pumice_session *session)
-{
-    size_t count = 99;
-    CHECK(pumice_session_seq_tokens(session, 0, NULL, 0, &count, err) == PUMICE_OK);
-    return count;
-}
-
 #endif

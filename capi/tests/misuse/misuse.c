@@ -84,6 +84,20 @@ static void PUMICE_CALL on_drop(void *data)
     (void)data;
 }
 
+static int32_t PUMICE_CALL on_read(void *data, uint64_t offset, void *dst, size_t len)
+{
+    (void)data;
+    if (offset > file_size || len > file_size - offset)
+        return 0;
+    memcpy(dst, file + offset, len);
+    return PUMICE_CONTINUE;
+}
+
+static void PUMICE_CALL on_log(void *data, int32_t level, const char *message, size_t len)
+{
+    (void)data, (void)level, (void)message, (void)len;
+}
+
 #include "cases.h" /* the table `misuses` */
 
 static void complain(const char *name, const char *what)
@@ -103,6 +117,7 @@ static void make_options(pumice_options **out)
 {
     need(pumice_options_new(out, good.error) == PUMICE_OK, "options");
     need(pumice_options_set_int(*out, PUMICE_KEY_SESSION_THREADS, 1, good.error) == PUMICE_OK, "threads");
+    need(pumice_options_set_int(*out, PUMICE_KEY_SESSION_EMBEDDINGS, 1, good.error) == PUMICE_OK, "embeddings");
     need(pumice_options_set_int(*out, PUMICE_KEY_GENERATE_MAX_TOKENS, 2, good.error) == PUMICE_OK, "max_tokens");
 }
 
