@@ -88,6 +88,12 @@
 #define PUMICE_KEY_SESSION_KERNELS "session.kernels"
 
 /**
+ * What keys and values are kept as: "f16", or "f32" for the last bit of a model with float weights, in
+ * twice the memory. (string, default "f16")
+ */
+#define PUMICE_KEY_SESSION_KV_TYPE "session.kv_type"
+
+/**
  * Bytes that the keys and values, a step's buffers and the outputs of the session may take together; 0 for
  * no limit. A call that would exceed it returns PUMICE_ERR_NO_MEMORY before it changes anything: sequences
  * and outputs are as they were. (int, default 0)

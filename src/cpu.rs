@@ -22,6 +22,6 @@ mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
-pub use attention::{HeadPages, MAX_HEAD_DIM, PAGE, head_page_len, key_at, value_at};
+pub use attention::{HeadPages, KvType, MAX_HEAD_DIM, PAGE, head_page_len, key_at, value_at};
 pub use matmul::{Matrix, Workspace, matmul};
-pub use table::{Kernels, Query};
+pub use table::{Kernels, KvElement, Query};

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 use gguf_bytes as gguf;
 use pumice::quant::GgmlType;
-use pumice::{Batch, Error, Kernels, Model, Outputs, Session, SessionOptions, Token};
+use pumice::{Batch, Error, Kernels, KvType, Model, Outputs, Session, SessionOptions, Token};
 use tiny_model::{N_CTX, N_EMBD, N_VOCAB, Tiny};
 
 fn tokens(n: usize) -> Vec<Token> {
@@ -42,9 +42,10 @@ fn last(session: &Session) -> Vec<u32> {
 
 #[test]
 fn logits_do_not_depend_on_how_the_work_is_cut() {
-    for tiny in Tiny::all() {
+    for (tiny, kv_type) in Tiny::all().into_iter().flat_map(|tiny| KvType::ALL.map(|ty| (tiny.clone(), ty))) {
         let model = tiny.build().unwrap();
         let tokens = tokens(200);
+        let options = || SessionOptions { kv_type, ..options() };
         let scalar = Kernels::available().next();
         let expected = all_logits(&model, &SessionOptions { kernels: scalar, ..options() }, &tokens);
         assert!(expected.windows(2).all(|pair| pair[0] != pair[1]));
@@ -57,7 +58,7 @@ fn logits_do_not_depend_on_how_the_work_is_cut() {
                 }
             }
         }
-        let mut one_by_one = session(&model);
+        let mut one_by_one = Session::new(&model, &options()).unwrap();
         for (i, token) in tokens.iter().enumerate() {
             one_by_one.decode(&[*token]).unwrap();
             assert!(last(&one_by_one) == expected[i], "token {i} on its own");

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use gguf_bytes as gguf;
-use pumice::{Batch, Error, Model, Outputs, Session, SessionOptions, StateDefect, StateMismatch, Token};
+use pumice::{Batch, Error, KvType, Model, Outputs, Session, SessionOptions, StateDefect, StateMismatch, Token};
 use tiny_model::{N_EMBD, N_VOCAB, Tiny};
 
 fn tokens(n: usize, seed: usize) -> Vec<Token> {
@@ -121,6 +121,35 @@ fn one_sequence_or_none() {
     assert_eq!((session.tokens(5).len(), session.tokens(0).len()), (150, 0));
     session.load_state(None, &none).unwrap();
     assert_eq!(session.kv_bytes(), 0);
+}
+
+#[test]
+fn keys_and_values_stay_as_they_were_kept() {
+    let model = Tiny::llama().build().unwrap();
+    let of = |kv_type| {
+        let options = SessionOptions { threads: 1, kv_type, ..SessionOptions::default() };
+        Session::new(&model, &options).unwrap()
+    };
+    let (mut first, mut second) = (of(KvType::F32), of(KvType::F32));
+    first.decode(&tokens(150, 1)).unwrap();
+    let state = saved(&first, None);
+    second.load_state(None, &state).unwrap();
+    assert_eq!(feed(&mut second, 0, &tokens(20, 2)), feed(&mut first, 0, &tokens(20, 2)));
+    // Half of it where halves are kept, and neither takes the other's.
+    let mut half = of(KvType::F16);
+    half.decode(&tokens(150, 1)).unwrap();
+    assert_eq!((second.kv_bytes(), half.kv_bytes() * 2), (first.kv_bytes(), first.kv_bytes()));
+    for (session, state) in [(&mut half, &state), (&mut first, &saved(&fed(&model), None))] {
+        let error = session.load_state(None, state).unwrap_err();
+        assert!(error.to_string().contains("element type"), "{error}");
+    }
+}
+
+/// A session as all are unless asked otherwise, with some tokens.
+fn fed(model: &Model) -> Session {
+    let mut session = session(model);
+    session.decode(&tokens(5, 1)).unwrap();
+    session
 }
 
 #[test]

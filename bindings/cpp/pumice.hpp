@@ -413,6 +413,8 @@ public:
     Options &chunk(detail::Integer tokens) { return set_int(PUMICE_KEY_SESSION_CHUNK, tokens.value); }
     Options &memory_limit(detail::Integer bytes) { return set_int(PUMICE_KEY_SESSION_MEMORY_LIMIT, bytes.value); }
     Options &embeddings(detail::Truth keep) { return set_int(PUMICE_KEY_SESSION_EMBEDDINGS, keep.value); }
+    /// "f16" or "f32": what keys and values are kept as.
+    Options &kv_type(std::string_view name) { return set_string(PUMICE_KEY_SESSION_KV_TYPE, name); }
     Options &kernels(std::string_view name) { return set_string(PUMICE_KEY_SESSION_KERNELS, name); }
 
     Options &temperature(double value) { return set_float(PUMICE_KEY_SAMPLER_TEMPERATURE, value); }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use pumice::pool::MAX_THREADS;
-use pumice::{Error, GenerateOptions, Kernels, ModelOptions, SamplerOptions, SessionOptions};
+use pumice::{Error, GenerateOptions, Kernels, KvType, ModelOptions, SamplerOptions, SessionOptions};
 
 use crate::abi::{PUMICE_CONTINUE, pumice_progress_fn};
 
@@ -205,6 +205,20 @@ pub static KEYS: &[Key] = &[
         },
         doc: "The instruction set to compute with, by the names that pumice_describe lists; \"auto\" for the fastest. \
               Results do not depend on it.",
+    },
+    Key {
+        name: "session.kv_type",
+        kind: Kind::Text {
+            get: |o| o.session.kv_type.name().to_owned(),
+            set: |o, name| {
+                let found = KvType::ALL.into_iter().find(|ty| ty.name() == name);
+                o.session.kv_type = found.ok_or_else(|| KvType::ALL.map(KvType::name).join(" or "))?;
+                Ok(())
+            },
+            unset: |o| o.session.kv_type = KvType::default(),
+        },
+        doc: "What keys and values are kept as: \"f16\", or \"f32\" for the last bit of a model with float weights, in twice \
+              the memory.",
     },
     Key {
         name: "session.memory_limit",

@@ -2,9 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use pumice::{Kernels, SamplerOptions, SessionOptions, Token};
+use pumice::{Kernels, KvType, SamplerOptions, SessionOptions, Token};
 
-/// How the model runs. The text does not depend on it.
+/// How the model runs. The text does not depend on it, but for --kv-type.
 #[derive(clap::Args, Default)]
 pub struct RunArgs {
     /// Threads; 0 for as many as this process may use
@@ -13,13 +13,27 @@ pub struct RunArgs {
     /// The kernels to use instead of the fastest ones: scalar, avx2, …
     #[arg(long, value_name = "NAME", value_parser = kernels)]
     pub kernels: Option<&'static Kernels>,
+    /// What keys and values are kept as: f16, or f32 in twice the memory
+    #[arg(long, value_name = "TYPE", value_parser = kv_type, default_value = KvType::default().name())]
+    pub kv_type: KvType,
 }
 
 impl RunArgs {
     /// For sequences of at most `n_ctx` positions; 0 for what the model was trained on.
     pub fn session(&self, n_ctx: usize) -> SessionOptions {
-        SessionOptions { n_ctx, threads: self.threads, kernels: self.kernels, ..SessionOptions::default() }
+        SessionOptions {
+            n_ctx,
+            threads: self.threads,
+            kernels: self.kernels,
+            kv_type: self.kv_type,
+            ..SessionOptions::default()
+        }
     }
+}
+
+fn kv_type(name: &str) -> Result<KvType, String> {
+    let found = KvType::ALL.into_iter().find(|ty| ty.name() == name);
+    found.ok_or_else(|| format!("there are {}", KvType::ALL.map(KvType::name).join(", ")))
 }
 
 fn kernels(name: &str) -> Result<&'static Kernels, String> {

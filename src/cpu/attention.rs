@@ -22,11 +22,70 @@ use super::vector::Simd;
 /// Positions in a page.
 pub const PAGE: usize = 128;
 
-/// Where one key-value head's keys and values lie in each page of a sequence, as f16 bits.
-#[derive(Clone, Copy)]
-pub struct HeadPages<'a> {
+/// What the cache holds keys and values as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum KvType {
+    /// Half precision: what is lost is small beside what quantized weights lose.
+    #[default]
+    F16,
+    /// As they are computed, in twice the memory.
+    F32,
+}
+
+impl KvType {
+    /// All there are.
+    pub const ALL: [Self; 2] = [Self::F16, Self::F32];
+
+    /// "f16" or "f32".
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F16 => "f16",
+            Self::F32 => "f32",
+        }
+    }
+
+    /// Bytes of an element.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F16 => 2,
+            Self::F32 => 4,
+        }
+    }
+}
+
+/// An element of the cache: f16 bits, or f32.
+pub(super) trait Element: Copy {
+    fn load<S: Simd>(s: S, x: &[Self; 16]) -> S::F;
+    fn round<S: Simd>(s: S, x: S::F) -> [Self; 16];
+}
+
+impl Element for u16 {
+    #[inline(always)]
+    fn load<S: Simd>(s: S, x: &[u16; 16]) -> S::F {
+        s.load_f16(x)
+    }
+    #[inline(always)]
+    fn round<S: Simd>(s: S, x: S::F) -> [u16; 16] {
+        s.to_f16(x)
+    }
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    fn load<S: Simd>(s: S, x: &[f32; 16]) -> S::F {
+        s.load(x)
+    }
+    #[inline(always)]
+    fn round<S: Simd>(s: S, x: S::F) -> [f32; 16] {
+        s.to_array(x)
+    }
+}
+
+/// Where one key-value head's keys and values lie in each page of a sequence.
+pub struct HeadPages<'a, E> {
     /// The pages, in the order of their positions.
-    pub pages: &'a [&'a [u16]],
+    pub pages: &'a [&'a [E]],
     /// Where the head's keys begin in every page; its values follow them.
     pub at: usize,
     /// Elements of a key and of a value.
@@ -54,12 +113,12 @@ pub const fn value_at(head_dim: usize, position: usize, dim: usize) -> usize {
     PAGE * head_dim + position % PAGE * padded_dim(head_dim) + dim
 }
 
-impl<'a> HeadPages<'a> {
-    fn keys(&self, page: usize) -> &'a [[u16; 16]] {
+impl<'a, E> HeadPages<'a, E> {
+    fn keys(&self, page: usize) -> &'a [[E; 16]] {
         self.pages[page][self.at..][..PAGE * self.head_dim].as_chunks().0
     }
 
-    fn values(&self, page: usize) -> &'a [[u16; 16]] {
+    fn values(&self, page: usize) -> &'a [[E; 16]] {
         let len = PAGE * padded_dim(self.head_dim);
         self.pages[page][self.at + PAGE * self.head_dim..][..len].as_chunks().0
     }
@@ -67,16 +126,16 @@ impl<'a> HeadPages<'a> {
 
 /// Writes one position's key and value (`head_dim` each) into a page's part for one head.
 #[inline(always)]
-pub(super) fn store<S: Simd>(s: S, head: &mut [u16], position: usize, key: &[f32], value: &[f32]) {
+pub(super) fn store<S: Simd, E: Element>(s: S, head: &mut [E], position: usize, key: &[f32], value: &[f32]) {
     let (dim, slot) = (key.len(), position % PAGE);
     let (keys, values) = head.split_at_mut(PAGE * dim);
     for (chunk, d) in (0..dim).step_by(16).enumerate() {
         let n = 16.min(dim - d);
-        let key = s.to_f16(s.load(&super::math::padded(&key[d..d + n])));
+        let key = E::round(s, s.load(&super::math::padded(&key[d..d + n])));
         for i in 0..n {
             keys[key_at(dim, position, d + i)] = key[i];
         }
-        let value = s.to_f16(s.load(&super::math::padded(&value[d..d + n])));
+        let value = E::round(s, s.load(&super::math::padded(&value[d..d + n])));
         values[slot * padded_dim(dim) + 16 * chunk..][..16].copy_from_slice(&value);
     }
 }
@@ -102,7 +161,7 @@ type Weights = [[f32; 16]; PAGE / 16];
 
 /// Computes attention for all queries, a few at a time so that they share what is loaded.
 #[inline(always)]
-pub(super) fn attend<S: Simd>(s: S, head: HeadPages, queries: &mut [Query]) {
+pub(super) fn attend<S: Simd, E: Element>(s: S, head: &HeadPages<E>, queries: &mut [Query]) {
     let mut rest = queries;
     while !rest.is_empty() {
         let n = match rest.len().min(S::QUERIES) {
@@ -112,11 +171,11 @@ pub(super) fn attend<S: Simd>(s: S, head: HeadPages, queries: &mut [Query]) {
         };
         let (queries, after) = rest.split_at_mut(n);
         match n {
-            8 => some::<S, 8>(s, head, queries),
-            4 => some::<S, 4>(s, head, queries),
-            3 => some::<S, 3>(s, head, queries),
-            2 => some::<S, 2>(s, head, queries),
-            _ => some::<S, 1>(s, head, queries),
+            8 => some::<S, E, 8>(s, head, queries),
+            4 => some::<S, E, 4>(s, head, queries),
+            3 => some::<S, E, 3>(s, head, queries),
+            2 => some::<S, E, 2>(s, head, queries),
+            _ => some::<S, E, 1>(s, head, queries),
         }
         rest = after;
     }
@@ -146,13 +205,13 @@ struct Running {
 }
 
 #[inline(always)]
-fn some<S: Simd, const N: usize>(s: S, head: HeadPages, queries: &mut [Query]) {
+fn some<S: Simd, E: Element, const N: usize>(s: S, head: &HeadPages<E>, queries: &mut [Query]) {
     let mut running = [Running { max: f32::NEG_INFINITY, sum: 0.0, out: [[0.0; 16]; CHUNKS] }; N];
     let first = queries.iter().map(|q| q.sees.start).min().unwrap_or(0);
     let end = queries.iter().map(|q| q.sees.end).max().unwrap_or(0);
     for page in first / PAGE..end.div_ceil(PAGE) {
         let mut weights = [[[0.0f32; 16]; PAGE / 16]; N];
-        scores::<S, N>(s, head, page, queries, first..end, &mut weights);
+        scores::<S, E, N>(s, head, page, queries, first..end, &mut weights);
         let mut seen = [Seen::default(); N];
         let mut factors = [[0.0; 2]; N];
         for i in 0..N {
@@ -164,9 +223,9 @@ fn some<S: Simd, const N: usize>(s: S, head: HeadPages, queries: &mut [Query]) {
         let chunks = padded_dim(head.head_dim) / 16;
         while chunk < chunks {
             chunk += match chunks - chunk {
-                4.. if N <= 4 => values::<S, N, 4>(s, head, page, &weights, seen, chunk, &mut running, factors),
-                2.. => values::<S, N, 2>(s, head, page, &weights, seen, chunk, &mut running, factors),
-                _ => values::<S, N, 1>(s, head, page, &weights, seen, chunk, &mut running, factors),
+                4.. if N <= 4 => values::<S, E, N, 4>(s, head, page, &weights, seen, chunk, &mut running, factors),
+                2.. => values::<S, E, N, 2>(s, head, page, &weights, seen, chunk, &mut running, factors),
+                _ => values::<S, E, N, 1>(s, head, page, &weights, seen, chunk, &mut running, factors),
             };
         }
     }
@@ -180,9 +239,9 @@ fn some<S: Simd, const N: usize>(s: S, head: HeadPages, queries: &mut [Query]) {
 
 /// Scores of the page's positions among `positions`, in whole tiles.
 #[inline(always)]
-fn scores<S: Simd, const N: usize>(
+fn scores<S: Simd, E: Element, const N: usize>(
     s: S,
-    head: HeadPages,
+    head: &HeadPages<E>,
     page: usize,
     queries: &[Query],
     positions: Range<usize>,
@@ -200,7 +259,7 @@ fn scores<S: Simd, const N: usize>(
         let (a, b) = (&keys[tile * dim..][..dim], &keys[(tile + 1) * dim..][..dim]);
         let mut acc = [[s.splat(0.0); TILES]; N];
         for d in 0..dim {
-            let (a, b) = (s.load_f16(&a[d]), s.load_f16(&b[d]));
+            let (a, b) = (E::load(s, &a[d]), E::load(s, &b[d]));
             for i in 0..N {
                 let q = s.splat(q[i][d]);
                 acc[i][0] = s.fma(q, a, acc[i][0]);
@@ -259,9 +318,9 @@ fn merge_sums<S: Simd>(s: S, running: &mut Running, max: f32, sum: f32) -> [f32;
 /// Merges a page's values into `C` registers of the outputs, from register `chunk` on; gives `C`.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)] // the locals of one loop body, which exists for three sizes
-fn values<S: Simd, const N: usize, const C: usize>(
+fn values<S: Simd, E: Element, const N: usize, const C: usize>(
     s: S,
-    head: HeadPages,
+    head: &HeadPages<E>,
     page: usize,
     weights: &[Weights; N],
     seen: [Seen; N],
@@ -281,10 +340,10 @@ fn values<S: Simd, const N: usize, const C: usize>(
         acc[i] = weigh(s, acc[i], &weights[i], values, chunks, chunk, before);
     }
     for j in start..end {
-        let v: &[[u16; 16]; C] = values[j * chunks + chunk..][..C].try_into().expect("C registers");
+        let v: &[[E; 16]; C] = values[j * chunks + chunk..][..C].try_into().expect("C registers");
         let mut wide = [s.splat(0.0); C];
         for c in 0..C {
-            wide[c] = s.load_f16(&v[c]);
+            wide[c] = E::load(s, &v[c]);
         }
         for i in 0..N {
             let w = s.splat(weights[i][j / 16][j % 16]);
@@ -308,11 +367,11 @@ fn values<S: Simd, const N: usize, const C: usize>(
 
 /// Adds some positions' values, by their weights, to `C` registers of one query's output.
 #[inline(always)]
-fn weigh<S: Simd, const C: usize>(
+fn weigh<S: Simd, E: Element, const C: usize>(
     s: S,
     mut acc: [S::F; C],
     weights: &Weights,
-    values: &[[u16; 16]],
+    values: &[[E; 16]],
     chunks: usize,
     chunk: usize,
     positions: Range<usize>,
@@ -320,7 +379,7 @@ fn weigh<S: Simd, const C: usize>(
     for j in positions {
         let w = s.splat(weights[j / 16][j % 16]);
         for c in 0..C {
-            acc[c] = s.fma(w, s.load_f16(&values[j * chunks + chunk + c]), acc[c]);
+            acc[c] = s.fma(w, E::load(s, &values[j * chunks + chunk + c]), acc[c]);
         }
     }
     acc

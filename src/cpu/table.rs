@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::OnceLock;
 
-use super::attention::{self, HeadPages, MAX_HEAD_DIM, PAGE, head_page_len};
+use super::attention::{self, Element, HeadPages, MAX_HEAD_DIM, PAGE, head_page_len};
 use super::panel::{self, Panel};
 use super::quantized::{self, Tile};
 use super::{float, math, norm};
@@ -28,8 +28,36 @@ pub struct Kernels {
     layer_norm: LayerNormFn,
     swiglu: unsafe fn(&[f32], &[f32], &mut [f32]),
     gelu: unsafe fn(&mut [f32]),
-    store: unsafe fn(&mut [u16], usize, &[f32], &[f32]),
-    attend: unsafe fn(HeadPages, &mut [Query]),
+    kv_f16: KvKernels<u16>,
+    kv_f32: KvKernels<f32>,
+}
+
+/// The kernels for a cache of such elements.
+pub(super) struct KvKernels<E: 'static> {
+    store: unsafe fn(&mut [E], usize, &[f32], &[f32]),
+    attend: unsafe fn(&HeadPages<E>, &mut [Query]),
+}
+
+/// What a cache can be made of, and which kernels of a table are for it. Implemented for f16 bits (`u16`) and `f32`.
+#[allow(private_bounds)] // nobody else implements it
+pub trait KvElement: Element + bytemuck::Pod + Sync {
+    #[doc(hidden)]
+    #[allow(private_interfaces)]
+    fn kernels(table: &Kernels) -> &KvKernels<Self>;
+}
+
+impl KvElement for u16 {
+    #[allow(private_interfaces)]
+    fn kernels(table: &Kernels) -> &KvKernels<Self> {
+        &table.kv_f16
+    }
+}
+
+impl KvElement for f32 {
+    #[allow(private_interfaces)]
+    fn kernels(table: &Kernels) -> &KvKernels<Self> {
+        &table.kv_f32
+    }
 }
 
 /// Compiles every kernel for one implementation of the lanes, which `$s` makes under the features `$features`.
@@ -68,12 +96,12 @@ macro_rules! kernels {
             math::gelu(unsafe { $s }, x)
         }
         $(#[target_feature(enable = $features)])?
-        unsafe fn store(head: &mut [u16], position: usize, key: &[f32], value: &[f32]) {
+        unsafe fn store<E: Element>(head: &mut [E], position: usize, key: &[f32], value: &[f32]) {
             // SAFETY: see above.
             attention::store(unsafe { $s }, head, position, key, value)
         }
         $(#[target_feature(enable = $features)])?
-        unsafe fn attend(head: HeadPages, queries: &mut [Query]) {
+        unsafe fn attend<E: Element>(head: &HeadPages<E>, queries: &mut [Query]) {
             // SAFETY: see above.
             attention::attend(unsafe { $s }, head, queries)
         }
@@ -88,8 +116,8 @@ macro_rules! kernels {
             layer_norm,
             swiglu,
             gelu,
-            store,
-            attend,
+            kv_f16: KvKernels { store: store::<u16>, attend: attend::<u16> },
+            kv_f32: KvKernels { store: store::<f32>, attend: attend::<f32> },
         }
     }};
 }
@@ -207,20 +235,20 @@ impl Kernels {
     }
 
     /// Writes one position's key and value into its page's part for one head, [`head_page_len`] elements.
-    pub fn store(&self, head: &mut [u16], position: usize, key: &[f32], value: &[f32]) {
+    pub fn store<E: KvElement>(&self, head: &mut [E], position: usize, key: &[f32], value: &[f32]) {
         assert!(key.len() == value.len() && head.len() == head_page_len(key.len()));
         // SAFETY: as in `rms_norm`.
-        unsafe { (self.store)(head, position, key, value) }
+        unsafe { (E::kernels(self).store)(head, position, key, value) }
     }
 
     /// Computes each query's attention over the positions that it sees (at least one).
-    pub fn attend(&self, head: HeadPages, queries: &mut [Query]) {
+    pub fn attend<E: KvElement>(&self, head: &HeadPages<E>, queries: &mut [Query]) {
         assert!(head.head_dim <= MAX_HEAD_DIM);
         for query in queries.iter() {
             assert!(query.q.len() == head.head_dim && query.out.len() == head.head_dim);
             assert!(query.sees.start < query.sees.end && query.sees.end <= head.pages.len() * PAGE);
         }
         // SAFETY: as in `rms_norm`.
-        unsafe { (self.attend)(head, queries) }
+        unsafe { (E::kernels(self).attend)(head, queries) }
     }
 }

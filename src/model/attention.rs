@@ -1,6 +1,6 @@
 //! Self-attention with a KV cache: the block that every family has.
 
-use crate::cpu::{PAGE, Query};
+use crate::cpu::{KvElement, KvType, PAGE, Query};
 use crate::pool::Team;
 use crate::{Kernels, Result};
 
@@ -52,6 +52,14 @@ impl Attention {
 impl Step<'_> {
     /// x += output(attention(qkv(h))), causal; queries and keys are rotated if [`Step::rope`] was called.
     pub fn attention(&mut self, layer: usize, attention: &Attention) {
+        match self.layout.ty {
+            KvType::F16 => self.attention_in::<u16>(layer, attention),
+            KvType::F32 => self.attention_in::<f32>(layer, attention),
+        }
+    }
+
+    /// The same with a cache of such elements.
+    fn attention_in<E: KvElement>(&mut self, layer: usize, attention: &Attention) {
         let (params, gguf, kernels, team, layout) = (self.params, self.gguf, self.kernels, self.team, self.layout);
         let (n_q, n_kv, head_dim) = (params.n_q(), params.n_kv(), params.head_dim);
         let width = n_q + 2 * n_kv;
@@ -73,7 +81,7 @@ impl Step<'_> {
             let (start, len, rows) = (run.start, run.tokens.len(), &wide[first * width..]);
             let first_page = start / PAGE;
             team.for_each_chunk(&mut run.sequence.pages[first_page..(start + len).div_ceil(PAGE)], 1, |i, page| {
-                let (page, page_start) = (page[0].elements_mut(), (first_page + i) * PAGE);
+                let (page, page_start) = (page[0].elements_mut::<E>(), (first_page + i) * PAGE);
                 for position in start.max(page_start)..(start + len).min(page_start + PAGE) {
                     let row = &rows[(position - start) * width..][..width];
                     for head in 0..params.n_head_kv {
@@ -94,7 +102,7 @@ impl Step<'_> {
             let len = run.tokens.len();
             let (out, after) = rest.split_at_mut(len * n_q);
             let queries = &wide[first * width..];
-            let pages: Vec<&[u16]> = run.sequence.pages.iter().map(|page| page.elements()).collect();
+            let pages: Vec<&[E]> = run.sequence.pages.iter().map(|page| page.elements()).collect();
             attend(kernels, team, &layout, layer, params, &pages, run.start, attention.window, queries, out);
             rest = after;
             first += len;
@@ -108,13 +116,13 @@ impl Step<'_> {
 /// Attention of one run's tokens. `rows` starts with the first one's queries, keys and values; `out` is
 /// `[token][n_q]`.
 #[allow(clippy::too_many_arguments)] // one call, split off for its length
-fn attend(
+fn attend<E: KvElement>(
     kernels: &'static Kernels,
     team: &Team,
     layout: &Layout,
     layer: usize,
     params: &Params,
-    pages: &[&[u16]],
+    pages: &[&[E]],
     start: usize,
     window: usize,
     rows: &[f32],
@@ -132,7 +140,7 @@ fn attend(
             let mut queries: Vec<_> = (out.chunks_exact_mut(head_dim).enumerate())
                 .map(|(i, out)| Query { q: query(t, head * group + i), sees: sees(t), out })
                 .collect();
-            kernels.attend(layout.head(pages, layer, head), &mut queries);
+            kernels.attend(&layout.head(pages, layer, head), &mut queries);
         });
         return;
     }
@@ -147,7 +155,7 @@ fn attend(
                     queries.push(Query { q: query(t, q), sees: sees(t), out });
                 }
             }
-            kernels.attend(layout.head(pages, layer, head), &mut queries);
+            kernels.attend(&layout.head(pages, layer, head), &mut queries);
         }
     });
 }

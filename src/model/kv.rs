@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::cpu::{HeadPages, PAGE, head_page_len, key_at, value_at};
+use bytemuck::{Pod, Zeroable};
+
+use crate::cpu::{HeadPages, KvElement, KvType, PAGE, head_page_len, key_at, value_at};
 use crate::{Error, Result, Token};
 
 /// How a page is divided: `[layer][kv_head]`, each part as the attention kernels want it.
@@ -11,6 +13,7 @@ pub(super) struct Layout {
     pub n_layer: usize,
     pub n_head_kv: usize,
     pub head_dim: usize,
+    pub ty: KvType,
 }
 
 impl Layout {
@@ -26,7 +29,11 @@ impl Layout {
 
     /// Bytes of the pages that `positions` take; the largest number if there is none so large.
     pub fn bytes(&self, positions: usize) -> usize {
-        positions.div_ceil(PAGE).saturating_mul(self.page_len()).saturating_mul(size_of::<u16>())
+        positions.div_ceil(PAGE).saturating_mul(self.page_bytes())
+    }
+
+    fn page_bytes(&self) -> usize {
+        self.page_len().saturating_mul(self.ty.bytes())
     }
 
     /// Where the part of one head begins in every page.
@@ -35,7 +42,7 @@ impl Layout {
     }
 
     /// One head's part of a page.
-    pub fn part<'a>(&self, page: &'a mut [u16], layer: usize, head: usize) -> &'a mut [u16] {
+    pub fn part<'a, E>(&self, page: &'a mut [E], layer: usize, head: usize) -> &'a mut [E] {
         &mut page[self.at(layer, head)..][..self.head_len()]
     }
 
@@ -47,7 +54,7 @@ impl Layout {
 
     /// Bytes of a key and a value of one head, without any padding.
     pub fn part_bytes(&self) -> usize {
-        2 * self.head_dim * size_of::<u16>()
+        2 * self.head_dim * self.ty.bytes()
     }
 
     /// Bytes of all keys and values of a position, without any padding.
@@ -65,36 +72,42 @@ impl Layout {
     }
 
     /// One head in all of a sequence's pages.
-    pub fn head<'a>(&self, pages: &'a [&'a [u16]], layer: usize, head: usize) -> HeadPages<'a> {
+    pub fn head<'a, E>(&self, pages: &'a [&'a [E]], layer: usize, head: usize) -> HeadPages<'a, E> {
         HeadPages { pages, at: self.at(layer, head), head_dim: self.head_dim }
     }
 }
 
-/// [`PAGE`] positions of all layers and heads, f16 bits. Sequences with a common prefix share its pages; one is only
-/// written to while it belongs to one sequence.
+/// [`PAGE`] positions of all layers and heads. Sequences with a common prefix share its pages; one is only written to
+/// while it belongs to one sequence.
 #[derive(Debug, Clone)]
-pub(super) struct Page(Arc<Vec<u16>>);
+pub(super) struct Page(Arc<Vec<Line>>);
+
+/// A cache line's worth of elements: so no load of sixteen straddles two. A head's part is a number of whole lines.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
 
 impl Page {
     /// A page of zeros.
     pub fn new(layout: &Layout) -> Result<Self> {
-        let mut elements = Self::room(layout.page_len())?;
-        elements.resize(layout.page_len(), 0);
-        Ok(Self(Arc::new(elements)))
+        let len = layout.page_bytes() / size_of::<Line>();
+        let mut lines = Self::room(len)?;
+        lines.resize(len, Line::zeroed());
+        Ok(Self(Arc::new(lines)))
     }
 
     /// A page of its own with the same content.
     fn copy(&self) -> Result<Self> {
-        let mut elements = Self::room(self.0.len())?;
-        elements.extend_from_slice(&self.0);
-        Ok(Self(Arc::new(elements)))
+        let mut lines = Self::room(self.0.len())?;
+        lines.extend_from_slice(&self.0);
+        Ok(Self(Arc::new(lines)))
     }
 
-    fn room(len: usize) -> Result<Vec<u16>> {
-        let mut elements = Vec::new();
-        let no_memory = |_| Error::NoMemory { bytes: len.saturating_mul(size_of::<u16>()), what: "the KV cache" };
-        elements.try_reserve_exact(len).map_err(no_memory)?;
-        Ok(elements)
+    fn room(len: usize) -> Result<Vec<Line>> {
+        let mut lines = Vec::new();
+        let no_memory = |_| Error::NoMemory { bytes: len.saturating_mul(size_of::<Line>()), what: "the KV cache" };
+        lines.try_reserve_exact(len).map_err(no_memory)?;
+        Ok(lines)
     }
 
     fn is_shared(&self) -> bool {
@@ -106,12 +119,26 @@ impl Page {
         Arc::as_ptr(&self.0).addr()
     }
 
-    pub fn elements(&self) -> &[u16] {
-        &self.0
+    pub fn elements<E: KvElement>(&self) -> &[E] {
+        bytemuck::cast_slice(&self.0)
+    }
+
+    /// The elements' bytes; little-endian, as on all systems that the library runs on.
+    pub fn bytes(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.0)
+    }
+
+    /// The same for writing; see [`Page::elements_mut`].
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        bytemuck::cast_slice_mut(self.lines_mut())
     }
 
     /// For writing, once [`Sequence::reserve`] has made room.
-    pub fn elements_mut(&mut self) -> &mut [u16] {
+    pub fn elements_mut<E: KvElement>(&mut self) -> &mut [E] {
+        bytemuck::cast_slice_mut(self.lines_mut())
+    }
+
+    fn lines_mut(&mut self) -> &mut [Line] {
         Arc::get_mut(&mut self.0).expect("a page that is written to was made its sequence's own")
     }
 }

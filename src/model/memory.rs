@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::cpu::PAGE;
+use crate::cpu::{KvType, PAGE};
 use crate::{Error, Result, Token};
 
 use super::batch::Outputs;
@@ -52,14 +52,14 @@ impl Model {
         let output = Kept::new(p, options.embeddings).bytes(1);
         Ok(Memory {
             weights: self.gguf().file_bytes(),
-            kv: self.kv_bytes(options.n_ctx) as u64,
+            kv: layout(p, options.kv_type).bytes(options.n_ctx) as u64,
             scratch: step.saturating_add(output) as u64,
         })
     }
 
-    /// Bytes that the KV cache of a sequence of `positions` takes.
+    /// Bytes that the KV cache of a sequence of `positions` takes, as f16.
     pub fn kv_bytes(&self, positions: usize) -> usize {
-        layout(self.params()).bytes(positions)
+        layout(self.params(), KvType::F16).bytes(positions)
     }
 }
 

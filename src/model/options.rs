@@ -1,5 +1,6 @@
 //! How a session runs: what is asked for, what that comes to for a model, and what can be changed later.
 
+use crate::cpu::KvType;
 use crate::pool::Pool;
 use crate::{Error, Kernels, Log, Result};
 
@@ -7,7 +8,7 @@ use super::params::Params;
 use super::session::Session;
 use super::step::Buffers;
 
-/// How a session runs. Results do not depend on any of it.
+/// How a session runs. Results do not depend on any of it but [`SessionOptions::kv_type`].
 #[derive(Debug, Clone, Default)]
 pub struct SessionOptions {
     /// Positions that a sequence may have; 0 for as many as the model was trained on. Memory is taken as it is needed.
@@ -19,6 +20,8 @@ pub struct SessionOptions {
     pub chunk: usize,
     /// Which kernels; `None` for the fastest.
     pub kernels: Option<&'static Kernels>,
+    /// What keys and values are kept as.
+    pub kv_type: KvType,
     /// Bytes that the KV cache, a step's buffers and the outputs may take together; 0 for as many as there are. A call
     /// that would exceed it fails before it changes anything.
     pub memory_limit: usize,
@@ -58,7 +61,7 @@ impl Session {
         &self.options
     }
 
-    /// Changes how the session runs from the next call on: everything but `n_ctx` and `embeddings`, which must stay as
+    /// Changes how the session runs from the next call on: everything but `n_ctx`, `kv_type` and `embeddings`, which must stay as
     /// they are. Start from [`Session::options`].
     ///
     /// # Errors
@@ -70,6 +73,7 @@ impl Session {
             false => Err(Error::InvalidArgument { name, found: wanted, expected: format!("{now}, as it was made") }),
         };
         fixed("n_ctx", self.options.n_ctx.to_string(), options.n_ctx.to_string())?;
+        fixed("kv_type", self.options.kv_type.name().to_owned(), options.kv_type.name().to_owned())?;
         fixed("embeddings", self.options.embeddings.to_string(), options.embeddings.to_string())?;
         if options.threads != self.options.threads {
             self.pool = Pool::new(options.threads)?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use crate::cpu::PAGE;
+use crate::cpu::{KvType, PAGE};
 use crate::pool::Pool;
 use crate::{Error, Kernels, Level, Result, Token};
 
@@ -67,7 +67,7 @@ impl Session {
         });
         Ok(Self {
             pool: Pool::new(options.threads)?,
-            layout: layout(p),
+            layout: layout(p, options.kv_type),
             sequences: BTreeMap::new(),
             buffers: Buffers::default(),
             outputs: Kept::new(p, options.embeddings),
@@ -394,8 +394,8 @@ pub(super) fn wanted(outputs: Outputs, range: Range<usize>, len: usize) -> Range
     }
 }
 
-pub(super) fn layout(p: &Params) -> Layout {
-    Layout { n_layer: p.n_layer, n_head_kv: p.n_head_kv, head_dim: p.head_dim }
+pub(super) fn layout(p: &Params, ty: KvType) -> Layout {
+    Layout { n_layer: p.n_layer, n_head_kv: p.n_head_kv, head_dim: p.head_dim, ty }
 }
 
 fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {

@@ -12,7 +12,7 @@ use std::io::{self, BufReader, BufWriter, Write};
 use std::path::Path;
 
 use super::Session;
-use crate::cpu::PAGE;
+use crate::cpu::{KvType, PAGE};
 use crate::map;
 use crate::quant::GgmlType;
 use crate::replace::Replacement;
@@ -102,7 +102,13 @@ impl Session {
     fn kv_format(&self) -> [(&'static str, u32); 5] {
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX); // a state of more would not fit on any disk
         [
-            ("element type", GgmlType::F16.id()),
+            (
+                "element type",
+                match self.layout.ty {
+                    KvType::F16 => GgmlType::F16.id(),
+                    KvType::F32 => GgmlType::F32.id(),
+                },
+            ),
             ("page size", number(PAGE)),
             ("number of layers", number(self.layout.n_layer)),
             ("number of key-value heads", number(self.layout.n_head_kv)),

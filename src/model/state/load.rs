@@ -139,12 +139,13 @@ impl<'a, R: Read> Reader<'a, R> {
         for page in uses {
             self.need((page.positions * layout.position_bytes()) as u64, WHAT)?;
             let mut new = Page::new(layout)?;
-            let elements = new.elements_mut();
+            let elements = new.bytes_mut();
+            let size = layout.ty.bytes();
             bytes.resize(page.positions * layout.part_bytes(), 0);
             for (layer, head) in layout.parts() {
                 self.fill(&mut bytes, WHAT)?;
-                for (at, word) in layout.elements(layer, head, page.positions).zip(bytes.as_chunks().0) {
-                    elements[at] = u16::from_le_bytes(*word);
+                for (at, element) in layout.elements(layer, head, page.positions).zip(bytes.chunks_exact(size)) {
+                    elements[at * size..][..size].copy_from_slice(element);
                 }
             }
             pages.push(new);

@@ -72,8 +72,9 @@ impl<'a> Contents<'a> {
         for (page, used) in &self.pages {
             for (layer, head) in layout.parts() {
                 bytes.clear();
-                let elements = layout.elements(layer, head, *used).map(|at| page.elements()[at]);
-                elements.for_each(|x| bytes.extend_from_slice(&x.to_le_bytes()));
+                let size = layout.ty.bytes();
+                let elements = layout.elements(layer, head, *used).map(|at| &page.bytes()[at * size..][..size]);
+                elements.for_each(|x| bytes.extend_from_slice(x));
                 out.write_all(&bytes)?;
             }
         }

@@ -227,11 +227,19 @@ class Model(Handle):
         threads: Optional[int] = None,
         chunk: Optional[int] = None,
         kernels: Optional[str] = None,
+        kv_type: Optional[str] = None,
         embeddings: Optional[bool] = None,
     ) -> Memory:
         """Whether it will fit: what a session with these options takes, in bytes, before it is made. A model that was
         opened with ``metadata_only`` knows too."""
-        values = {"n_ctx": n_ctx, "threads": threads, "chunk": chunk, "kernels": kernels, "embeddings": embeddings}
+        values = {
+            "n_ctx": n_ctx,
+            "threads": threads,
+            "chunk": chunk,
+            "kernels": kernels,
+            "kv_type": kv_type,
+            "embeddings": embeddings,
+        }
         out = c_int64()
         found = []
         with Options("session", values) as options:

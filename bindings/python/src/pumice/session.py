@@ -56,7 +56,8 @@ class Session(Handle):
 
     ``n_ctx`` is how many positions a sequence may have (default: as many as the model was trained on); ``threads``
     includes the caller's (default: as many as this process may use); ``chunk`` is how many tokens of a prompt go
-    through the model together; ``kernels`` names the instruction set. ``memory_limit`` is how many bytes keys, values,
+    through the model together; ``kernels`` names the instruction set; ``kv_type`` is what keys and values are kept as,
+    ``"f16"`` or ``"f32"`` (twice the memory). ``memory_limit`` is how many bytes keys, values,
     buffers and outputs may take (``OutOfMemoryError``; default: no limit); ``embeddings=True`` keeps what ``embedding``
     gives. ``log`` is as for ``Model``, whose log it has if none is given. Results do not depend on ``threads``, ``chunk`` and ``kernels``.
     """
@@ -72,6 +73,7 @@ class Session(Handle):
         threads: Optional[int] = None,
         chunk: Optional[int] = None,
         kernels: Optional[str] = None,
+        kv_type: Optional[str] = None,
         memory_limit: Optional[int] = None,
         embeddings: Optional[bool] = None,
         log: Optional[Log] = None,
@@ -82,6 +84,7 @@ class Session(Handle):
             "threads": threads,
             "chunk": chunk,
             "kernels": kernels,
+            "kv_type": kv_type,
             "memory_limit": memory_limit,
             "embeddings": embeddings,
         }
