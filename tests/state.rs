@@ -171,7 +171,7 @@ fn a_state_that_is_too_long_is_refused() {
 fn another_models_state_is_refused() {
     let tiny = Tiny::llama();
     let model = tiny.build().unwrap();
-    let state = saved(&three(&model), None);
+    let llama_state = saved(&three(&model), None);
     let mut others = vec![Tiny::gpt2()];
     // The last byte of one tensor, a hyper-parameter, a tensor more.
     let mut other = tiny.clone();
@@ -185,19 +185,27 @@ fn another_models_state_is_refused() {
     others.push(other);
     for other in others {
         let mut session = session(&other.build().unwrap());
-        let result = session.load_state(None, &state);
+        let result = session.load_state(None, &llama_state);
         assert!(matches!(result, Err(Error::StateMismatch { mismatch: StateMismatch::Model, .. })), "{result:?}");
         // Damaged, it is not called another model's.
-        let mut damaged = state.clone();
+        let mut damaged = llama_state.clone();
         *damaged.last_mut().unwrap() ^= 1;
         let result = session.load_state(None, &damaged);
         assert!(matches!(result, Err(Error::State { defect: StateDefect::BadChecksum { .. }, .. })), "{result:?}");
     }
+    // Of a large tensor only samples are looked at, the last byte among them.
+    let mut gpt2 = Tiny::gpt2();
+    let state = saved(&three(&gpt2.build().unwrap()), None);
+    let large = gpt2.tensors.iter_mut().max_by_key(|tensor| tensor.bytes.len()).unwrap();
+    assert!(large.bytes.len() > 16 << 10);
+    *large.bytes.last_mut().unwrap() ^= 1;
+    let result = session(&gpt2.build().unwrap()).load_state(None, &state);
+    assert!(matches!(result, Err(Error::StateMismatch { mismatch: StateMismatch::Model, .. })), "{result:?}");
     // The same weights under another name, in another order.
     let mut same = tiny.clone();
     same.set("general.name", gguf::str("the same"));
     same.tensors.reverse();
-    session(&same.build().unwrap()).load_state(None, &state).unwrap();
+    session(&same.build().unwrap()).load_state(None, &llama_state).unwrap();
 }
 
 /// Gives a state the checksum that its bytes have.

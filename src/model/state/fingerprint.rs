@@ -7,8 +7,7 @@ use crate::gguf::Value;
 
 /// Tensors up to this size are read as a whole: norms and biases, which training always changes.
 const WHOLE: usize = 16 << 10;
-/// Of larger ones, so many pieces of so many bytes, spread evenly from the first byte to the last.
-const PIECES: usize = 4;
+/// Of larger ones, four pieces of this size, spread evenly from the first byte to the last.
 const PIECE: usize = 64;
 
 /// A hash of what a model's keys and values depend on: the architecture and its metadata, the tensors' names, types and
@@ -50,9 +49,9 @@ pub(super) fn fingerprint(model: &Model) -> u128 {
         if bytes.len() <= WHOLE {
             field(bytes);
         } else {
-            let step = (bytes.len() - PIECE) / (PIECES - 1);
-            for i in 0..PIECES {
-                field(&bytes[i * step..][..PIECE]);
+            let last = bytes.len() - PIECE;
+            for at in [0, last / 3, last / 3 * 2, last] {
+                field(&bytes[at..][..PIECE]);
             }
         }
     }
