@@ -35,7 +35,7 @@ fn ledger(interface: &Interface, known: &Ledger, version: &str) -> Ledger {
     let mut out = Ledger::new();
     let mut add = |name: &str, line: String| {
         let since = known.get(&line).map_or(version, |versions| &versions[0]).to_owned();
-        let deprecated = interface.deprecated.get(name).map_or("-", String::as_str).to_owned();
+        let deprecated = interface.deprecated(name).unwrap_or_else(|| "-".to_owned());
         assert!(out.insert(line, [since, deprecated]).is_none(), "{name} twice");
     };
     for function in &interface.functions {

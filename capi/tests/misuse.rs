@@ -19,6 +19,7 @@ const HARMLESS: &[[&str; 4]] = &[
     ["*", "drop", "NULL", "nobody wants to know"],
     ["*", "fn", "NULL", "nobody wants to know"],
     ["pumice_session_generate", "finish", "NULL", "nobody wants to know"],
+    ["session.memory_limit", "value", "INT64_MAX", "more than there is limits nothing"],
     ["pumice_session_top_logprobs", "cap", "0", "it stores what there is room for"],
     ["pumice_batch_add", "seq", "INT32_MAX", "a sequence like any other"],
     ["pumice_batch_add", "tokens", "strangers[1]", "the batch knows no model: decoding refuses it"],
@@ -40,7 +41,6 @@ const HARMLESS: &[[&str; 4]] = &[
     ["sampler.frequency_penalty", "value", "-1.0", "a reward"],
     ["sampler.presence_penalty", "value", "-1.0", "a reward"],
     ["sampler.seed", "value", "*", "any number is a seed"],
-    ["session.memory_limit", "value", "INT64_MAX", "a limit that nothing reaches"],
     ["pumice_model_open_reader", "size", "UINT64_MAX", "nothing is asked for beyond the last tensor"],
 ];
 
@@ -102,6 +102,7 @@ const GOOD: &[[&str; 3]] = &[
     ["*", "json_len", "15"],
     ["pumice_model_tokenize", "text", "\"It was\""],
     ["pumice_model_tokenize", "len", "6"],
+    ["pumice_model_memory", "name", "\"total\""],
 ];
 
 /// What a parameter is for.
@@ -231,17 +232,21 @@ fn bad(interface: &Interface, function: &Function, at: usize, good: &str) -> Vec
         Role::Buffer | Role::Array if !["void *", "char *", "const void *", "const char *"].contains(&ty.as_str()) => {
             add("misaligned", misaligned, "PUMICE_ERR_INVALID");
         }
-        Role::Name => add("unclean", "\"a\\xff\"".to_owned(), "PUMICE_ERR_UTF8"),
+        Role::Name => add("unclean", "unclean".to_owned(), "PUMICE_ERR_UTF8"),
         Role::Length => add("SIZE_MAX", "SIZE_MAX".to_owned(), "PUMICE_ERR_INVALID"),
         Role::Room => add("0", "0".to_owned(), "PUMICE_ERR_BUFFER_TOO_SMALL"),
         Role::Buffer | Role::Array | Role::Callback | Role::UserData | Role::Number => {}
     }
     match (role, ty.as_str()) {
-        (Role::Array, "const char *") => add("unclean", "\"\\xff\\xff\\xff\\xff\"".to_owned(), "PUMICE_ERR_UTF8"),
+        (Role::Array, "const char *") => add("unclean", "unclean".to_owned(), "PUMICE_ERR_UTF8"),
         (Role::Array, "const pumice_token *") => {
             for value in ["strangers[0]", "strangers[1]"] {
                 add(value, value.to_owned(), "PUMICE_ERR_INVALID");
             }
+        }
+        (Role::Array, "const char *const *") => {
+            add("NULL among them", "with_null".to_owned(), "PUMICE_ERR_NULL");
+            add("unclean", "with_unclean".to_owned(), "PUMICE_ERR_UTF8");
         }
         (Role::Array, "const float *") => {
             let values: &[&str] = match name.as_str() {
@@ -386,5 +391,6 @@ fn no_function_minds_bad_arguments() {
     let output = shell.current_dir(&dir).stdin(Stdio::null()).output().unwrap();
     let complaints = std::fs::read_to_string(complaints).unwrap();
     assert!(output.status.success() && complaints.is_empty(), "{}\n{complaints}", output.status);
-    assert_eq!([output.stdout, output.stderr], [Vec::<u8>::new(), Vec::new()]);
+    let texts = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert_eq!(texts, ["", ""]);
 }

@@ -24,7 +24,7 @@ static const char *path;
         }                                                                                               \
     } while (0)
 
-static pumice_model *open_model(void)
+static inline pumice_model *open_model(void)
 {
     pumice_model *model = NULL;
     CHECK(pumice_model_open(path, NULL, &model, err) == PUMICE_OK);
@@ -33,7 +33,7 @@ static pumice_model *open_model(void)
 }
 
 /* One thread and what `key` says, if it is not NULL. */
-static pumice_session *new_session(const pumice_model *model, const char *key, int64_t value)
+static inline pumice_session *new_session(const pumice_model *model, const char *key, int64_t value)
 {
     pumice_options *opts = NULL;
     pumice_session *session = NULL;
@@ -44,6 +44,20 @@ static pumice_session *new_session(const pumice_model *model, const char *key, i
     CHECK(pumice_session_new(model, opts, &session, err) == PUMICE_OK);
     pumice_options_free(opts);
     return session;
+}
+
+static inline int64_t number(pumice_session *session, const char *name)
+{
+    int64_t value = -1;
+    CHECK(pumice_session_get_int(session, name, &value, err) == PUMICE_OK);
+    return value;
+}
+
+static inline size_t fed(pumice_session *session)
+{
+    size_t count = 99;
+    CHECK(pumice_session_seq_tokens(session, 0, NULL, 0, &count, err) == PUMICE_OK);
+    return count;
 }
 
 #endif

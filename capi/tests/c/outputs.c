@@ -6,20 +6,6 @@
 
 static const pumice_token some[5] = {5, 6, 7, 8, 9};
 
-static int64_t number(pumice_session *session, const char *name)
-{
-    int64_t value = -1;
-    CHECK(pumice_session_get_int(session, name, &value, err) == PUMICE_OK);
-    return value;
-}
-
-static size_t fed(pumice_session *session)
-{
-    size_t count = 99;
-    CHECK(pumice_session_seq_tokens(session, 0, NULL, 0, &count, err) == PUMICE_OK);
-    return count;
-}
-
 static void top_logprobs(void)
 {
     pumice_model *model = open_model();

@@ -51,7 +51,11 @@ static const char *const roles[3] = {"user", "assistant", "user"};
 static const char *const contents[3] = {"One", "Two", "Three"};
 static const float biases[3] = {0.5f, 0.0f, -0.5f};
 
+
 /* Bad ones. */
+static char unclean[256]; /* not UTF-8 */
+static const char *const with_null[3] = {"user", NULL, "user"};
+static const char *const with_unclean[3] = {"user", unclean, "user"};
 static int64_t zeros[64];
 static const pumice_token strangers[2][3] = {{5, -1, 7}, {5, INT32_MAX, 7}};
 static float odd_biases[3][3]; /* NaN and the infinities */
@@ -119,6 +123,7 @@ static void make_options(pumice_options **out)
     need(pumice_options_set_int(*out, PUMICE_KEY_SESSION_THREADS, 1, good.error) == PUMICE_OK, "threads");
     need(pumice_options_set_int(*out, PUMICE_KEY_SESSION_EMBEDDINGS, 1, good.error) == PUMICE_OK, "embeddings");
     need(pumice_options_set_int(*out, PUMICE_KEY_GENERATE_MAX_TOKENS, 2, good.error) == PUMICE_OK, "max_tokens");
+    need(pumice_options_set_int(*out, PUMICE_KEY_SESSION_EMBEDDINGS, 1, good.error) == PUMICE_OK, "embeddings");
 }
 
 /* A session that has been fed, which a fork would spoil: each process makes its own. */
@@ -145,6 +150,7 @@ static void prepare(void)
     fclose(stream);
     snprintf(state_path, sizeof state_path, "%s/state", scratch);
     snprintf(saved_path, sizeof saved_path, "%s/saved", scratch);
+    memset(unclean, 0xff, sizeof unclean - 1);
     odd_biases[0][1] = (float)NAN;
     odd_biases[1][1] = (float)INFINITY;
     odd_biases[2][1] = (float)-INFINITY;

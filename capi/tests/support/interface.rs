@@ -34,8 +34,8 @@ pub struct Interface {
     /// All macros with a value but the version, which changes, and the option keys.
     pub constants: Vec<(String, String)>,
     pub keys: Vec<Key>,
-    /// What is deprecated since which version: by name, of those whose comment says "Deprecated since 1.2".
-    pub deprecated: BTreeMap<String, String>,
+    /// Comments by name, on one line.
+    pub comments: BTreeMap<String, String>,
 }
 
 impl Parameter {
@@ -72,7 +72,7 @@ pub fn parse(header: &str) -> Interface {
         numbers: BTreeMap::new(),
         constants: Vec::new(),
         keys: Vec::new(),
-        deprecated: BTreeMap::new(),
+        comments: BTreeMap::new(),
     };
     let mut rest = header;
     let mut comment = "";
@@ -95,16 +95,27 @@ pub fn parse(header: &str) -> Interface {
             assert!(text.is_empty() || known.iter().any(|known| text.starts_with(known)), "{text}");
             continue;
         };
-        if let Some((_, since)) = comment.split_once("Deprecated since ") {
-            let since: String = since.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
-            interface.deprecated.insert(declared, since.trim_end_matches('.').to_owned());
-        }
+        interface.comments.insert(declared, on_one_line(comment));
         comment = "";
     }
     interface
 }
 
+/// A comment without its stars.
+fn on_one_line(comment: &str) -> String {
+    let text = comment.trim_start_matches(['/', '*']).trim_end_matches(['*', '/', ' ', '\n']);
+    let lines = text.lines().map(|line| line.strip_prefix(" *").unwrap_or(line).trim());
+    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
 impl Interface {
+    /// The version since which something is deprecated, if its comment says "Deprecated since 1.2".
+    pub fn deprecated(&self, name: &str) -> Option<String> {
+        let (_, since) = self.comments.get(name)?.split_once("Deprecated since ")?;
+        let since: String = since.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+        Some(since.trim_end_matches('.').to_owned())
+    }
+
     fn declaration(&mut self, text: &str) -> String {
         if let Some(text) = text.strip_prefix("PUMICE_API ") {
             self.functions.push(function(&text.replacen("PUMICE_CALL ", "", 1)));
@@ -131,8 +142,7 @@ impl Interface {
     fn definition(&mut self, text: &str, comment: &str) -> String {
         let (name, value) = text.split_once(' ').unwrap_or((text, ""));
         if name.starts_with("PUMICE_KEY_") {
-            let about = comment.replace("\n *", "");
-            let about = about.trim_end_matches(['*', '/', ' ']);
+            let about = on_one_line(comment);
             let (kind, default) = about[about.rfind('(').unwrap()..].split_once(", default ").unwrap();
             self.keys.push(Key {
                 macro_name: name.to_owned(),

@@ -44,12 +44,7 @@ pub fn library() -> PathBuf {
 
 /// The functions that the header declares.
 pub fn declared() -> BTreeSet<String> {
-    let name = |line: &str| {
-        let name = &line[..line.find('(')?];
-        Some(name[name.rfind("pumice_")?..].to_owned())
-    };
-    let header = std::fs::read_to_string(root().join("include/pumice.h")).unwrap();
-    header.lines().filter(|line| line.starts_with("PUMICE_API ")).map(|line| name(line).unwrap()).collect()
+    interface::read().functions.into_iter().map(|function| function.name).collect()
 }
 
 /// The symbols that `nm` lists.
@@ -81,14 +76,29 @@ pub fn has(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok()
 }
 
+/// The same, where it is needed for a test: CI has to have it; others go without what is more than a C compiler.
+pub fn have(program: &str) -> bool {
+    let has = has(program);
+    assert!(has || std::env::var_os("CI").is_none(), "CI needs {program}");
+    if !has {
+        eprintln!("no {program} on this machine: what takes it was not tested");
+    }
+    has
+}
+
 /// Compiles C sources against the shared library, whose own name is put beside the program for the loader.
 pub fn compile(source: &Path, dir: &Path) -> PathBuf {
+    compile_as("gcc", &["-std=c99", "-pedantic-errors"], source, dir)
+}
+
+/// The same with this compiler and these options.
+pub fn compile_as(compiler: &str, options: &[&str], source: &Path, dir: &Path) -> PathBuf {
     let program = dir.join(source.file_stem().unwrap());
     let soname = named_library(dir);
-    let mut gcc = Command::new("gcc");
-    gcc.args(["-std=c99", "-D_GNU_SOURCE", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-pedantic-errors", "-I"]);
-    gcc.arg(root().join("include")).arg(source).arg("-o").arg(&program).arg(&soname);
-    run(gcc.arg(format!("-Wl,-rpath,{}", dir.display())).args(["-lm", "-lpthread"]));
+    let mut command = Command::new(compiler);
+    command.args(["-D_GNU_SOURCE", "-g", "-O1", "-Wall", "-Wextra", "-Werror"]).args(options);
+    command.arg("-I").arg(root().join("include")).arg(source).args(["-x", "none", "-o"]).arg(&program).arg(&soname);
+    run(command.arg(format!("-Wl,-rpath,{}", dir.display())).args(["-lm", "-lpthread"]));
     program
 }
 
