@@ -61,10 +61,8 @@ inline namespace with_exceptions {
 
 using Token = pumice_token;
 using Seq = pumice_seq;
-#if defined(PUMICE_SEQ_ALL)
 /// Stands for all sequences, where a state is saved or loaded.
 constexpr Seq all_sequences = PUMICE_SEQ_ALL;
-#endif
 
 /// Some elements that belong to someone else, as std::span is in C++20. Made of a vector, an array, a list in braces,
 /// or anything else with data() and size().
@@ -403,10 +401,8 @@ public:
 
     Options &mmap(detail::Truth on) { return set_int(PUMICE_KEY_MODEL_MMAP, on.value); }
 
-#if defined(PUMICE_LOG_OFF)
     Options &metadata_only(detail::Truth on) { return set_int(PUMICE_KEY_MODEL_METADATA_ONLY, on.value); }
     Options &preload(detail::Truth on) { return set_int(PUMICE_KEY_MODEL_PRELOAD, on.value); }
-#endif
 
     Options &n_ctx(detail::Integer positions) { return set_int(PUMICE_KEY_SESSION_N_CTX, positions.value); }
     Options &threads(detail::Integer count) { return set_int(PUMICE_KEY_SESSION_THREADS, count.value); }
@@ -475,7 +471,6 @@ public:
         return note(call);
     }
 
-#if defined(PUMICE_LOG_OFF)
     /// What models and sessions made with these options tell what they do, down to a level, PUMICE_LOG_*: it takes a
     /// level and a std::string_view, on the thread that makes the call. It lives until the last of them is gone; what
     /// it throws is lost.
@@ -488,7 +483,6 @@ public:
             handle_.get(), level, tell_log<F>, holder.release(), drop_log<F>, call.err()));
         return note(call);
     }
-#endif
 
     /// The first error of a setter, without exceptions.
     const std::optional<Error> &error() const noexcept { return error_; }
@@ -593,7 +587,6 @@ public:
         return open_memory(view, [owner = std::move(owner)]() mutable { owner.reset(); }, options);
     }
 
-#if defined(PUMICE_LOG_OFF)
     /// Opens a model whose bytes a function reads: (std::uint64_t offset, void *to, std::size_t len) fills `len` bytes.
     /// It stops the call by returning false or by throwing, which comes out of this call; and it is used during this
     /// call only.
@@ -606,7 +599,6 @@ public:
                 call_read<std::remove_reference_t<F>>, const_cast<void *>(function), size, opts, out, err);
         });
     }
-#endif
 
     Model(const Model &other) noexcept : handle_(pumice_model_ref(other.handle_.get())) {}
     Model(Model &&) noexcept = default;
@@ -994,7 +986,6 @@ public:
         return call.result();
     }
 
-#if defined(PUMICE_SEQ_ALL)
     /// What the session holds of a sequence, or of all of them, as bytes that save_state has made and load_state takes.
     Result<std::vector<unsigned char>> save_state(Seq seq = all_sequences)
     {
@@ -1026,7 +1017,6 @@ public:
         call.then(pumice_session_state_load_file(get(), seq, path.c_str(), call.err()));
         return call.result();
     }
-#endif
 
     /// A number by its name: "n_ctx", "threads", "memory.kv" and what else pumice_session_get_int lists.
     Result<std::int64_t> get_int(const std::string &name)

@@ -6,7 +6,6 @@ using namespace pumice;
 
 int main([[maybe_unused]] int count, [[maybe_unused]] char **argv)
 {
-#if defined(PUMICE_SEQ_ALL)
     const Model model = Model::open(argv[1]);
     const std::vector<Token> tokens = model.tokenize("It was a fine morning, and");
     Session session = Session::create(model);
@@ -42,5 +41,4 @@ int main([[maybe_unused]] int count, [[maybe_unused]] char **argv)
     CHECK(std::remove(path.c_str()) == 0);
     FAILS(io, other.load_state_file(path));
     FAILS(io, session.save_state_file("/nowhere/x"));
-#endif
 }
