@@ -5,35 +5,13 @@
 
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "pumice.h"
+#include "check.h"
 
-#define CHECK(condition)                                                                                \
-    do {                                                                                                \
-        if (!(condition)) {                                                                             \
-            fprintf(stderr, "%s:%d: %s\n  (%s: %s)\n", __FILE__, __LINE__, #condition,                  \
-                pumice_status_name(pumice_error_status(err)), pumice_error_message(err));               \
-            exit(1);                                                                                    \
-        }                                                                                               \
-    } while (0)
-
-static pumice_error *err;
-static const char *path;
-
-static pumice_model *open_model(void)
-{
-    pumice_model *model = NULL;
-    CHECK(pumice_model_open(path, NULL, &model, err) == PUMICE_OK);
-    CHECK(model != NULL);
-    return model;
-}
-
-static pumice_session *new_session(const pumice_model *model)
+/* With two threads. */
+static pumice_session *two_threads(const pumice_model *model)
 {
     pumice_options *opts = NULL;
     pumice_session *session = NULL;
@@ -53,13 +31,6 @@ static pumice_sampler *greedy(const pumice_model *model)
     CHECK(pumice_sampler_new(model, opts, &sampler, err) == PUMICE_OK);
     pumice_options_free(opts);
     return sampler;
-}
-
-static size_t fed(pumice_session *session)
-{
-    size_t count = 99;
-    CHECK(pumice_session_seq_tokens(session, 0, NULL, 0, &count, err) == PUMICE_OK);
-    return count;
 }
 
 static void errors(void)
@@ -212,7 +183,7 @@ static void memory(void)
     again = pumice_model_ref(model);
     CHECK(again == model);
     pumice_model_free(model);
-    session = new_session(again);
+    session = two_threads(again);
     pumice_model_free(again);
     CHECK(drops == 0);
     CHECK(pumice_session_decode(session, &token, 1, err) == PUMICE_OK);
@@ -224,7 +195,7 @@ static void memory(void)
 static void freed_and_foreign_handles(void)
 {
     pumice_model *model = open_model();
-    pumice_session *session = new_session(model), *made = (pumice_session *)&made;
+    pumice_session *session = two_threads(model), *made = (pumice_session *)&made;
     pumice_sampler *sampler = greedy(model);
     pumice_token token = 0;
     int64_t zeros[32] = {0};
@@ -267,7 +238,7 @@ static void freed_and_foreign_handles(void)
 static void decoding(void)
 {
     pumice_model *model = open_model();
-    pumice_session *session = new_session(model);
+    pumice_session *session = two_threads(model);
     pumice_sampler *sampler = greedy(model);
     pumice_batch *batch = NULL;
     pumice_token tokens[600] = {0}, token = -7, some[3] = {5, 6, 7};
@@ -485,7 +456,7 @@ static void callbacks(void)
         struct seen seen = {0};
         int32_t finish = 55;
         pumice_status status;
-        seen.session = new_session(model);
+        seen.session = two_threads(model);
         seen.sampler = greedy(model);
         seen.free_all = cases[i].free_all;
         seen.cancel = cases[i].cancel;
@@ -512,7 +483,7 @@ static void callbacks(void)
 
     /* without callbacks, options and places for results */
     {
-        pumice_session *session = new_session(model);
+        pumice_session *session = two_threads(model);
         pumice_sampler *sampler = greedy(model);
         CHECK(pumice_session_generate(session, sampler, prompt, 4, NULL, NULL, NULL, NULL, err) == PUMICE_OK);
         CHECK(pumice_session_generate(session, sampler, prompt, 0, NULL, NULL, NULL, NULL, err) == PUMICE_ERR_INVALID);
@@ -529,7 +500,7 @@ static void stop_texts(void)
     struct seen seen = {0};
     static const pumice_token prompt[1] = {0};
     int32_t finish = -1;
-    seen.session = new_session(model);
+    seen.session = two_threads(model);
     seen.sampler = greedy(model);
     seen.answer = PUMICE_CONTINUE;
     CHECK(pumice_options_new(&seen.opts, err) == PUMICE_OK);
@@ -569,7 +540,7 @@ static void on_signal(int number)
 static void threads(void)
 {
     pumice_model *model = open_model();
-    pumice_session *session = new_session(model);
+    pumice_session *session = two_threads(model);
     pthread_t thread;
     void *result = NULL;
     size_t n = 0, busy = 0;
@@ -598,7 +569,7 @@ static void threads(void)
 
 static void *own_session(void *argument)
 {
-    pumice_session *session = new_session((pumice_model *)argument);
+    pumice_session *session = two_threads((pumice_model *)argument);
     static const pumice_token tokens[3] = {5, 6, 7};
     const float *logits = NULL;
     size_t count = 0;
@@ -629,7 +600,7 @@ static void shared_model(void)
 static void after_a_fork(void)
 {
     pumice_model *model = open_model();
-    pumice_session *session = new_session(model);
+    pumice_session *session = two_threads(model);
     pumice_token token = 0;
     int status = -1;
     pid_t child;
@@ -643,7 +614,7 @@ static void after_a_fork(void)
         CHECK(pumice_session_reset(session, err) == PUMICE_ERR_POISONED);
         pumice_session_cancel(session);
         pumice_session_free(session);
-        own = new_session(model); /* the model is as good as ever */
+        own = two_threads(model); /* the model is as good as ever */
         CHECK(pumice_session_decode(own, &token, 1, err) == PUMICE_OK);
         pumice_session_free(own);
         pumice_model_free(model);
@@ -675,7 +646,7 @@ int main(int argc, char **argv)
     shared_model();
     after_a_fork();
 #ifndef NO_LEAKS
-    new_session(open_model()); /* never freed, which is harmless */
+    two_threads(open_model()); /* never freed, which is harmless */
 #endif
     pumice_error_free(err);
     return 0;
