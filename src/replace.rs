@@ -62,7 +62,11 @@ impl Replacement {
         fs::rename(&self.beside, &self.path).map_err(|source| {
             let _ = fs::remove_file(&self.beside);
             failed(&self.path, "write", source)
-        })
+        })?;
+        // The new name itself, where folders can be synced; if not, a power cut may bring back what was there before.
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let _ = File::open(folder).and_then(|folder| folder.sync_all());
+        Ok(())
     }
 }
 
