@@ -56,11 +56,17 @@ impl KvType {
 
 /// An element of the cache: f16 bits, or f32.
 pub(super) trait Element: Copy {
+    /// Whether there is code for four queries and for one only: each number of them takes twenty kilobytes, and who keeps
+    /// f32 is after the last bit, not speed.
+    const FEW: bool;
+
     fn load<S: Simd>(s: S, x: &[Self; 16]) -> S::F;
     fn round<S: Simd>(s: S, x: S::F) -> [Self; 16];
 }
 
 impl Element for u16 {
+    const FEW: bool = false;
+
     #[inline(always)]
     fn load<S: Simd>(s: S, x: &[u16; 16]) -> S::F {
         s.load_f16(x)
@@ -72,6 +78,8 @@ impl Element for u16 {
 }
 
 impl Element for f32 {
+    const FEW: bool = true;
+
     #[inline(always)]
     fn load<S: Simd>(s: S, x: &[f32; 16]) -> S::F {
         s.load(x)
@@ -165,16 +173,17 @@ pub(super) fn attend<S: Simd, E: Element>(s: S, head: &HeadPages<E>, queries: &m
     let mut rest = queries;
     while !rest.is_empty() {
         let n = match rest.len().min(S::QUERIES) {
-            8.. => 8,
+            8.. if !E::FEW => 8,
             4.. => 4,
+            _ if E::FEW => 1,
             n => n,
         };
         let (queries, after) = rest.split_at_mut(n);
         match n {
-            8 => some::<S, E, 8>(s, head, queries),
+            8 if !E::FEW => some::<S, E, 8>(s, head, queries),
             4 => some::<S, E, 4>(s, head, queries),
-            3 => some::<S, E, 3>(s, head, queries),
-            2 => some::<S, E, 2>(s, head, queries),
+            3 if !E::FEW => some::<S, E, 3>(s, head, queries),
+            2 if !E::FEW => some::<S, E, 2>(s, head, queries),
             _ => some::<S, E, 1>(s, head, queries),
         }
         rest = after;
