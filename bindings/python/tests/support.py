@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import struct
 import sys
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "bindings" / "python" / "src"))
 MODEL = os.environ.get("PUMICE_TEST_MODEL", str(ROOT / "cli" / "model" / "austen.gguf"))
+
+# A job in the background starts with SIGINT ignored, and hands that on: then nothing here could be interrupted.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def header():
