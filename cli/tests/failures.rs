@@ -62,7 +62,11 @@ fn models_that_cannot_run() {
     let nobody = vocabulary::file().tensor("token_embd.weight", &[32, 3], 8, 0).data(34 * 3);
     let nobody = TempFile::new("failures-nobody.gguf", &nobody.bytes());
     for command in ["generate", "bench"] {
-        fails(&[command, "-m", nobody.path()], 1, "architecture `nobody` is not supported; supported: llama");
+        fails(
+            &[command, "-m", nobody.path()],
+            1,
+            "architecture `nobody` is not supported; supported: gpt1, gpt2, gptneo, llama",
+        );
     }
 }
 

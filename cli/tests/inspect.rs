@@ -73,7 +73,7 @@ fn a_model_that_cannot_run_is_described_and_says_why() {
     let file = vocabulary::file().tensor("token_embd.weight", &[32, 3], 8, 0).data(34 * 3);
     let file = TempFile::new("inspect-nobody.gguf", &file.bytes());
     let text = out(&["inspect", file.path()]);
-    assert!(text.contains("architecture `nobody` is not supported; supported: llama"), "{text}");
+    assert!(text.contains("architecture `nobody` is not supported; supported: gpt1, gpt2, gptneo, llama"), "{text}");
     assert!(text.contains("1 tensors\n  Q8_0           1       102 B\n"), "{text}");
     assert!(text.contains("parameters    96 (96)"), "{text}");
 }
