@@ -105,7 +105,8 @@ fn valgrind(program: &Command) -> (String, Vec<String>) {
     let logs = Path::new(program.get_program()).with_extension("valgrind");
     std::fs::create_dir(&logs).unwrap();
     let mut command = Command::new("valgrind");
-    command.arg(format!("--log-file={}/%p", logs.display())).arg("--leak-check=full");
+    // Threads run one at a time there: unless they take turns, one that waits for another keeps it waiting for minutes.
+    command.arg(format!("--log-file={}/%p", logs.display())).args(["--fair-sched=yes", "--leak-check=full"]);
     command.arg("--errors-for-leak-kinds=definite,indirect");
     let child = command.arg(program.get_program()).args(program.get_args()).spawn().unwrap();
     let process = child.id().to_string();
