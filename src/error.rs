@@ -102,6 +102,26 @@ pub enum Error {
         /// The metadata key.
         key: String,
     },
+    /// The model has no classification head.
+    #[error(
+        "{file}: the model has no classification head (the tensor `cls.output.weight` is missing), and none was given"
+    )]
+    NoHead {
+        /// The model's file.
+        file: String,
+    },
+    /// A file with a classification head that was made for another kind of model.
+    #[error("{file}: the head is for a model whose {what} is {found}, this one's is {expected}", found = shown(found))]
+    HeadMismatch {
+        /// The head's file.
+        file: String,
+        /// What does not fit: "architecture", "width".
+        what: &'static str,
+        /// What the head's file says.
+        found: String,
+        /// What the model has.
+        expected: String,
+    },
     /// A chat template cannot be parsed.
     #[error("chat template, line {line}: {what}", what = shown(what))]
     TemplateSyntax {
@@ -242,13 +262,14 @@ impl Error {
             | Self::MissingTensor { .. }
             | Self::BadTensor { .. }
             | Self::State { .. } => ErrorKind::Format,
-            Self::StateMismatch { .. } => ErrorKind::Mismatch,
+            Self::StateMismatch { .. } | Self::HeadMismatch { .. } => ErrorKind::Mismatch,
             Self::Unsupported { .. } => ErrorKind::Unsupported,
             Self::NoTokenizer { .. } | Self::NoChatTemplate { .. } => ErrorKind::NotFound,
             Self::TemplateSyntax { .. } | Self::JsonSyntax { .. } => ErrorKind::Syntax,
             Self::TokenOutOfRange { .. }
             | Self::InvalidArgument { .. }
             | Self::NoCandidates
+            | Self::NoHead { .. }
             | Self::TemplateRefused { .. }
             | Self::TemplateFailed { .. } => ErrorKind::Invalid,
             Self::ContextFull { .. } => ErrorKind::ContextFull,

@@ -12,7 +12,7 @@
 //! - [`cpu`]: the kernel tables, one per instruction set, all bit-equal to the scalar one
 //! - [`token`]: vocabularies and tokenizers
 //! - `chat`: chat templates (feature `chat`, on by default)
-//! - [`model`]: the forward pass, the KV cache, sessions
+//! - [`model`]: the forward pass, the KV cache, sessions, pooled hidden states and heads
 //! - [`sample`]: logits to a token
 //! - [`generate`](mod@generate): the loop around them all
 //! - [`score`](mod@score): how likely texts are
@@ -41,7 +41,9 @@ pub use generate::{Finish, GenerateOptions, Generated, Progress, generate};
 pub use gguf::Gguf;
 pub use log::{Level, Log};
 pub use map::Bytes;
-pub use model::{Batch, Canceller, Counters, Memory, Model, ModelOptions, Outputs, Session, SessionOptions};
+pub use model::{
+    Batch, Canceller, Counters, Head, Memory, Model, ModelOptions, Outputs, Pooling, Session, SessionOptions,
+};
 pub use sample::{Sampler, SamplerOptions};
 pub use score::score;
 pub use token::{Token, Tokenizer};

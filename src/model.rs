@@ -7,8 +7,10 @@ mod attention;
 mod batch;
 #[cfg(feature = "chat")]
 mod chat;
+mod embed;
 mod gpt1;
 mod gpt2;
+mod head;
 mod kv;
 mod llama;
 mod memory;
@@ -24,11 +26,13 @@ mod step;
 mod weights;
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 pub use batch::{Batch, Outputs};
+pub use embed::Pooling;
+pub use head::Head;
 pub use memory::Memory;
 pub use options::SessionOptions;
 pub use params::Params;
@@ -45,6 +49,9 @@ use params::Keys;
 use step::{Step, Widths};
 use weights::Loader;
 
+/// Sequences from this number on are taken for what a call feeds and forgets: nobody else numbers theirs so.
+pub(crate) const SCRATCH: usize = usize::MAX / 2;
+
 /// How a model file is opened.
 #[derive(Debug, Clone)]
 pub struct ModelOptions {
@@ -56,13 +63,25 @@ pub struct ModelOptions {
     pub metadata_only: bool,
     /// Bring the whole mapped file into memory before the model is opened, instead of when it is used.
     pub preload: bool,
+    /// A file with a classification head for [`Session::classify`], in place of the model's own if it has one.
+    pub head: Option<PathBuf>,
     /// Who hears of what is opened and of what is odd about it.
     pub log: Log,
 }
 
 impl Default for ModelOptions {
     fn default() -> Self {
-        Self { mmap: true, metadata_only: false, preload: false, log: Log::default() }
+        Self { mmap: true, metadata_only: false, preload: false, head: None, log: Log::default() }
+    }
+}
+
+impl ModelOptions {
+    fn load(&self) -> Load {
+        match (self.metadata_only, self.mmap) {
+            (true, _) => Load::Header,
+            (_, true) => Load::Map,
+            (_, false) => Load::Read,
+        }
     }
 }
 
@@ -73,6 +92,9 @@ pub struct Model(Arc<Inner>);
 struct Inner {
     gguf: Arc<Gguf>,
     params: Params,
+    /// How the file says that hidden states are pooled.
+    pooling: Option<Pooling>,
+    head: Option<Head>,
     /// `None` without the weights.
     family: Option<Family>,
     /// Built when it is first asked for.
@@ -150,11 +172,7 @@ impl Model {
         options: &ModelOptions,
         mut progress: impl FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Self> {
-        let load = match (options.metadata_only, options.mmap) {
-            (true, _) => Load::Header,
-            (_, true) => Load::Map,
-            (_, false) => Load::Read,
-        };
+        let load = options.load();
         Self::make(options, || {
             let gguf = Gguf::load(path.as_ref(), load, &mut progress)?;
             if options.preload && load == Load::Map {
@@ -213,12 +231,20 @@ impl Model {
     /// # Errors
     /// As for [`Model::open`].
     pub fn from_gguf(gguf: Gguf) -> Result<Self> {
-        Self::make(&ModelOptions::default(), || Ok(gguf))
+        Self::from_gguf_with(gguf, &ModelOptions::default())
+    }
+
+    /// The same with those options that are not about reading the file.
+    ///
+    /// # Errors
+    /// As for [`Model::open`].
+    pub fn from_gguf_with(gguf: Gguf, options: &ModelOptions) -> Result<Self> {
+        Self::make(options, || Ok(gguf))
     }
 
     fn make(options: &ModelOptions, open: impl FnOnce() -> Result<Gguf>) -> Result<Self> {
         let begin = Instant::now();
-        let gguf = open()?;
+        let gguf = Arc::new(open()?);
         let keys = Keys { gguf: &gguf, arch: gguf.need_str("general.architecture")? };
         if !Self::architectures().any(|arch| arch == keys.arch) {
             return Err(unsupported(&keys));
@@ -227,6 +253,9 @@ impl Model {
         let loader = Loader { gguf: &gguf, data: gguf.has_data(), used: Default::default() };
         let family = Family::load(&keys, &mut params, &loader)?;
         let family = (loader.data && !options.metadata_only).then_some(family);
+        let poolings = head::Poolings::read(&keys)?;
+        let own = Head::load(&keys, &poolings, params.n_embd, &gguf, &loader)?;
+        let attached = options.head.as_deref().map(|path| Head::open(path, options.load(), &params)).transpose()?;
         oddities::warn(&options.log, &gguf, &loader.used.take());
         options.log.write(Level::Info, || {
             let (name, arch, tensors, bytes) = (gguf.name(), &params.arch, gguf.tensors().len(), gguf.file_bytes());
@@ -234,15 +263,19 @@ impl Model {
             let took = begin.elapsed().as_secs_f64() * 1e3;
             format!("{name}: opened{how}: {arch}, {tensors} tensors, {bytes} bytes, {took:.1} ms")
         });
-        Ok(Self(Arc::new(Inner {
-            gguf: Arc::new(gguf),
+        let model = Self(Arc::new(Inner {
+            gguf,
             params,
+            pooling: poolings.of_text,
+            head: attached.or(own),
             family,
             tokenizer: OnceLock::new(),
             #[cfg(feature = "chat")]
             chat: OnceLock::new(),
             _log: options.log.clone(),
-        })))
+        }));
+        model.check_head(&options.log);
+        Ok(model)
     }
 
     /// The architectures that can be run, as GGUF files name them.

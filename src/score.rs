@@ -2,15 +2,12 @@
 
 use std::ops::Range;
 
-use crate::model::{Batch, Outputs, Session};
+use crate::model::{Batch, Outputs, SCRATCH, Session};
 use crate::sample::LogProbs;
 use crate::{Error, Result, Token};
 
 /// Outputs of a batch at most: each takes the memory of a vocabulary's logits.
 const OUTPUTS: usize = 64;
-
-/// Where continuations are fed: sequences that nobody else numbers so.
-const SCRATCH: usize = usize::MAX / 2;
 
 /// The natural logarithm of the probability that the prompt (one token or more) goes on with each of the continuations:
 /// the sum over its tokens, 0 for an empty one.

@@ -6,6 +6,9 @@ use super::params::Params;
 
 /// The outputs of the last call.
 pub(super) struct Kept {
+    /// How many there are.
+    count: usize,
+    /// 0 if logits are not computed.
     n_vocab: usize,
     /// 0 if hidden states are not kept.
     n_embd: usize,
@@ -19,7 +22,7 @@ pub(super) struct Kept {
 pub(super) struct Wanted<'a> {
     /// Their numbers within the step.
     pub tokens: &'a [usize],
-    /// `[output][n_vocab]`
+    /// `[output][n_vocab]`, or nothing.
     pub logits: &'a mut [f32],
     /// `[output][n_embd]`, or nothing.
     pub embeddings: &'a mut [f32],
@@ -29,7 +32,19 @@ impl Kept {
     /// Nothing yet.
     pub fn new(p: &Params, embeddings: bool) -> Self {
         let n_embd = if embeddings { p.n_embd } else { 0 };
-        Self { n_vocab: p.n_vocab, n_embd, logits: Vec::new(), embeddings: Vec::new() }
+        Self { count: 0, n_vocab: p.n_vocab, n_embd, logits: Vec::new(), embeddings: Vec::new() }
+    }
+
+    /// Nothing yet, and hidden states only.
+    pub fn hidden(p: &Params) -> Self {
+        Self { count: 0, n_vocab: 0, n_embd: p.n_embd, logits: Vec::new(), embeddings: Vec::new() }
+    }
+
+    /// All hidden states, `[output][n_embd]`; none are left.
+    pub fn take_embeddings(&mut self) -> Vec<f32> {
+        let embeddings = std::mem::take(&mut self.embeddings);
+        self.clear();
+        embeddings
     }
 
     /// Bytes of so many outputs.
@@ -44,7 +59,7 @@ impl Kept {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.logits.len() / self.n_vocab.max(1)
+        self.count
     }
 
     pub fn logits(&self, output: usize) -> Option<&[f32]> {
@@ -57,13 +72,14 @@ impl Kept {
 
     /// Forgets all outputs, but not their memory.
     pub fn clear(&mut self) {
+        self.count = 0;
         self.logits.clear();
         self.embeddings.clear();
     }
 
     /// Forgets all outputs and frees their memory.
     pub fn release(&mut self) {
-        (self.logits, self.embeddings) = (Vec::new(), Vec::new());
+        (self.count, self.logits, self.embeddings) = (0, Vec::new(), Vec::new());
     }
 
     /// Takes the memory for so many outputs, of which there are none yet.
@@ -76,9 +92,10 @@ impl Kept {
 
     /// Room for the outputs of a step's `tokens` behind those that are there.
     pub fn extend<'a>(&'a mut self, tokens: &'a [usize]) -> Wanted<'a> {
-        let end = self.len();
-        self.logits.resize((end + tokens.len()) * self.n_vocab, 0.0);
-        self.embeddings.resize((end + tokens.len()) * self.n_embd, 0.0);
+        let end = self.count;
+        self.count += tokens.len();
+        self.logits.resize(self.count * self.n_vocab, 0.0);
+        self.embeddings.resize(self.count * self.n_embd, 0.0);
         Wanted {
             tokens,
             logits: &mut self.logits[end * self.n_vocab..],

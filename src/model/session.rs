@@ -238,7 +238,7 @@ impl Session {
         self.sequences.get(&sequence).unwrap_or(&Sequence::default()).more_pages(tokens)
     }
 
-    fn run(
+    pub(super) fn run(
         &mut self,
         runs: &[(usize, &[Token], Outputs)],
         progress: impl FnMut(usize, usize) -> ControlFlow<()>,
@@ -266,7 +266,7 @@ impl Session {
         done
     }
 
-    fn check(&self, runs: &[(usize, &[Token], Outputs)]) -> Result<()> {
+    pub(super) fn check(&self, runs: &[(usize, &[Token], Outputs)]) -> Result<()> {
         let n_vocab = self.model.params().n_vocab;
         let mut lengths = BTreeMap::new();
         for (sequence, tokens, _) in runs {

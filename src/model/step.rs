@@ -211,8 +211,8 @@ impl Step<'_> {
         }
     }
 
-    /// embeddings = norm(x) and logits = output(norm(x)), for the step's tokens that are wanted, in that order; without a
-    /// norm, x itself.
+    /// embeddings = norm(x) and logits = output(norm(x)), whichever is wanted, for the step's tokens that are wanted, in that
+    /// order; without a norm, x itself.
     pub fn outputs(&mut self, wanted: Wanted, norm: Option<&Norm>, output: &Linear) {
         let (gguf, kernels, n_embd) = (self.gguf, self.kernels, self.params.n_embd);
         let Buffers { x, h, work, .. } = &mut *self.buffers;
@@ -228,7 +228,9 @@ impl Step<'_> {
         if !embeddings.is_empty() {
             embeddings.copy_from_slice(h);
         }
-        product(kernels, self.team, work, gguf, std::slice::from_ref(output), h, logits);
+        if !logits.is_empty() {
+            product(kernels, self.team, work, gguf, std::slice::from_ref(output), h, logits);
+        }
     }
 }
 

@@ -10,50 +10,53 @@ const WHOLE: usize = 16 << 10;
 /// Of larger ones, four pieces of this size, spread evenly from the first byte to the last.
 const PIECE: usize = 64;
 
-/// A hash of what a model's keys and values depend on: the architecture and its metadata, the tensors' names, types and
-/// shapes, and samples of all their bytes. Not of how the tensors are ordered, or of names and descriptions.
-pub(super) fn fingerprint(model: &Model) -> u128 {
-    let gguf = model.gguf();
-    let mut hash = XxHash3_128::new();
-    let mut field = |bytes: &[u8]| {
-        hash.write(&(bytes.len() as u64).to_le_bytes());
-        hash.write(bytes);
-    };
+impl Model {
+    /// A hash of what a model's keys and values depend on: the architecture and its metadata, the tensors' names, types and
+    /// shapes, and samples of all their bytes. Not of how the tensors are ordered, or of names and descriptions.
+    pub fn fingerprint(&self) -> u128 {
+        let gguf = self.gguf();
+        let mut hash = XxHash3_128::new();
+        let mut field = |bytes: &[u8]| {
+            hash.write(&(bytes.len() as u64).to_le_bytes());
+            hash.write(bytes);
+        };
 
-    let arch = &model.params().arch;
-    field(arch.as_bytes());
-    let own = |key: &str| key.strip_prefix(arch.as_str()).is_some_and(|rest| rest.starts_with('.'));
-    let mut keys: Vec<_> = gguf.keys().filter(|(key, _)| own(key)).collect();
-    keys.sort_unstable_by_key(|(key, _)| *key);
-    for (key, value) in keys {
-        field(key.as_bytes());
-        match value {
-            Value::Str(text) => field(text.as_bytes()),
-            _ => field(value.to_string().as_bytes()),
-        }
-        for number in value.as_array().into_iter().flat_map(|array| (0..array.len()).map(move |i| array.get_number(i)))
-        {
-            field(number.map(|number| number.to_string()).unwrap_or_default().as_bytes());
-        }
-    }
-
-    let mut tensors: Vec<_> = gguf.tensors().iter().collect();
-    tensors.sort_unstable_by_key(|tensor| &tensor.name);
-    for tensor in tensors {
-        field(tensor.name.as_bytes());
-        field(&tensor.ty.id().to_le_bytes());
-        for i in 0..4 {
-            field(&(tensor.dims.get(i) as u64).to_le_bytes());
-        }
-        let bytes = gguf.tensor_data(tensor);
-        if bytes.len() <= WHOLE {
-            field(bytes);
-        } else {
-            let last = bytes.len() - PIECE;
-            for at in [0, last / 3, last / 3 * 2, last] {
-                field(&bytes[at..][..PIECE]);
+        let arch = &self.params().arch;
+        field(arch.as_bytes());
+        let own = |key: &str| key.strip_prefix(arch.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        let mut keys: Vec<_> = gguf.keys().filter(|(key, _)| own(key)).collect();
+        keys.sort_unstable_by_key(|(key, _)| *key);
+        for (key, value) in keys {
+            field(key.as_bytes());
+            match value {
+                Value::Str(text) => field(text.as_bytes()),
+                _ => field(value.to_string().as_bytes()),
+            }
+            for number in
+                value.as_array().into_iter().flat_map(|array| (0..array.len()).map(move |i| array.get_number(i)))
+            {
+                field(number.map(|number| number.to_string()).unwrap_or_default().as_bytes());
             }
         }
+
+        let mut tensors: Vec<_> = gguf.tensors().iter().collect();
+        tensors.sort_unstable_by_key(|tensor| &tensor.name);
+        for tensor in tensors {
+            field(tensor.name.as_bytes());
+            field(&tensor.ty.id().to_le_bytes());
+            for i in 0..4 {
+                field(&(tensor.dims.get(i) as u64).to_le_bytes());
+            }
+            let bytes = gguf.tensor_data(tensor);
+            if bytes.len() <= WHOLE {
+                field(bytes);
+            } else {
+                let last = bytes.len() - PIECE;
+                for at in [0, last / 3, last / 3 * 2, last] {
+                    field(&bytes[at..][..PIECE]);
+                }
+            }
+        }
+        hash.finish_128()
     }
-    hash.finish_128()
 }

@@ -7,7 +7,6 @@ use std::path::Path;
 
 use twox_hash::XxHash3_64;
 
-use super::fingerprint::fingerprint;
 use super::{CHECKSUM, HEADER, MAGIC, VERSION};
 use crate::cpu::PAGE;
 use crate::error::{StateDefect, StateMismatch};
@@ -63,7 +62,7 @@ impl<'a, R: Read> Reader<'a, R> {
         }
         let model = u128::from_le_bytes(self.bytes("the header")?);
         let format = session.kv_format().map(|(what, expected)| (what, expected, self.u32("the header")));
-        if model != fingerprint(session.model()) {
+        if model != session.model().fingerprint() {
             return Err(self.unless_damaged(StateMismatch::Model));
         }
         for (what, expected, found) in format {

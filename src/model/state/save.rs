@@ -6,7 +6,6 @@ use std::io::{self, Write};
 
 use twox_hash::XxHash3_64;
 
-use super::fingerprint::fingerprint;
 use super::{CHECKSUM, HEADER, MAGIC, VERSION};
 use crate::Session;
 use crate::cpu::PAGE;
@@ -58,7 +57,7 @@ impl<'a> Contents<'a> {
         out.write_all(&MAGIC)?;
         out.words([VERSION, 0])?;
         out.write_all(&self.len().to_le_bytes())?;
-        out.write_all(&fingerprint(&self.session.model).to_le_bytes())?;
+        out.write_all(&self.session.model.fingerprint().to_le_bytes())?;
         out.words(self.session.kv_format().map(|(_, value)| value))?;
         out.words([self.sequences.len() as u32])?;
         for (number, sequence, pages) in &self.sequences {
