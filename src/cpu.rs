@@ -12,6 +12,7 @@ mod math;
 mod matmul;
 mod norm;
 mod panel;
+mod peaks;
 mod quantized;
 mod scalar;
 mod table;
@@ -24,4 +25,5 @@ mod x86_64;
 
 pub use attention::{HeadPages, KvType, MAX_HEAD_DIM, PAGE, head_page_len, key_at, value_at};
 pub use matmul::{Matrix, Workspace, matmul};
+pub use peaks::Peaks;
 pub use table::{Kernels, KvElement, Query};
