@@ -8,6 +8,7 @@ Builds the command line and the C library, and then, for both models unless said
     tests/real/golden_text.py    the greedy text is the committed one, with one thread and with two
     tests/real/first_token.py    time and memory of a process up to its first token
     tests/real/hostile_files.py  damaged files end in a named error, by Rust, C and Python
+    tests/real/conversation.py   SmolLM2's third answer uses what the first turn told it
     tests/bit_identity.rs        SmolLM2's logits are the same bits however they are computed, forked and saved
     tools/check_formats.py       small models of every format against numpy, with what activation quantization explains
 
@@ -105,6 +106,7 @@ def main() -> int:
         for path in (EMBEDDED, model)
         for name in ("golden_text", "first_token", "hostile_files")
     }
+    checks["conversation"] = [python, "tests/real/conversation.py", model, *cli]
     checks["bit_identity"] = [*cargo, "test", "--release", "--locked", "--test", "bit_identity"]
     checks["check_formats"] = [python, "tools/check_formats.py"]
     if args.oracles:
