@@ -1,9 +1,11 @@
 //! Vocabularies and tokenizers: text to tokens and back, as the file's metadata says.
 //!
 //! Three kinds are read, by `tokenizer.ggml.model`: byte-level BPE (`gpt2`), SentencePiece BPE with byte fallback
-//! (`llama`) and GPT-1's BPE of lower-case words (`gpt1`). Conventions are llama.cpp's. Where it only approximates the regular expressions that models were trained
-//! with, the original ones are used: letters beyond ASCII have case and marks belong to words in `tekken` and `gpt-4o`,
-//! and East Asian ranges contain the spaces in them in the `deepseek` ones.
+//! (`llama`) and GPT-1's BPE of lower-case words (`gpt1`). Conventions are llama.cpp's. Where it only approximates the
+//! libraries that models were trained with, it is as those do: letters beyond ASCII have case and marks belong to words
+//! in `tekken` and `gpt-4o`, East Asian ranges contain the spaces in them in the `deepseek` ones, `ſ` is an `s` in
+//! contractions, and bytes that a vocabulary lacks are left out before the rest is merged. `tools/compare_tokenizers.py`
+//! compares.
 //!
 //! Encoding takes time linear in the text (merging: n log n in the length of one piece) and never recurses.
 
@@ -20,6 +22,7 @@ mod tests;
 mod texts;
 mod vocab;
 mod word;
+mod work;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -111,6 +114,37 @@ impl Kind {
     }
 }
 
+/// How a token's text in the file is to be read.
+#[derive(Clone, Copy)]
+enum Spelling {
+    /// It stands for itself.
+    Plain,
+    /// `<0x0A>`
+    Byte,
+    /// In the alphabet of byte-level BPE.
+    ByteLevel,
+    /// With `▁` for spaces.
+    SentencePiece,
+    /// With `</w>` at the end of a word.
+    Word,
+}
+
+impl Spelling {
+    /// Appends what `text` means.
+    fn write(self, text: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Self::Plain => out.extend_from_slice(text),
+            Self::Byte => match spm::byte(text) {
+                Some(byte) => out.push(byte),
+                None => out.extend_from_slice(text),
+            },
+            Self::ByteLevel => bpe::decode(text, out),
+            Self::SentencePiece => spm::decode(text, out),
+            Self::Word => word::decode(text, out),
+        }
+    }
+}
+
 impl Tokenizer {
     /// Reads the vocabulary of a model, or of a file that has nothing else.
     ///
@@ -183,9 +217,9 @@ impl Tokenizer {
         Ok(out)
     }
 
-    /// The tokens of a prompt, with what stands before every text, and those of each text that may follow it. The tokens
-    /// are those of the whole texts: where a token would reach across, or the continuations cut the prompt differently, the
-    /// prompt ends earlier and the continuations begin there.
+    /// The tokens of a prompt, with what stands before every text, and those of each text that may follow it. The
+    /// tokens are those of the whole texts: where a token would reach across, or the continuations cut the prompt
+    /// differently, the prompt ends earlier and the continuations begin there.
     ///
     /// # Errors
     /// As for [`Self::encode`]; [`Error::InvalidArgument`] if no token of the prompt is left.
@@ -224,23 +258,36 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::TokenOutOfRange`].
     pub fn piece(&self, token: Token, special: bool) -> Result<Cow<'_, [u8]>> {
+        let (text, spelling) = self.spelled(token, special)?;
+        Ok(match spelling {
+            Spelling::Plain => Cow::Borrowed(text),
+            _ => {
+                let mut out = Vec::with_capacity(text.len());
+                spelling.write(text, &mut out);
+                Cow::Owned(out)
+            }
+        })
+    }
+
+    /// A token's text as the file has it, or nothing where it does not show, and how that is to be read.
+    fn spelled(&self, token: Token, special: bool) -> Result<(&[u8], Spelling)> {
         let n_vocab = self.n_vocab();
         let attr = self.vocab.attrs.get(token as usize).ok_or(Error::TokenOutOfRange { token, n_vocab })?;
         let text = self.vocab.text(token);
         Ok(if attr & (attr::CONTROL | attr::UNKNOWN) != 0 {
-            Cow::Borrowed(if special { text } else { &[] })
+            (if special { text } else { &[] }, Spelling::Plain)
         } else if attr & attr::USER_DEFINED != 0 {
-            Cow::Borrowed(text)
+            (text, Spelling::Plain)
         } else if attr & attr::BYTE != 0 {
-            spm::byte(text).map_or(Cow::Borrowed(text), |byte| Cow::Owned(vec![byte]))
+            (text, Spelling::Byte)
         } else if attr & attr::NORMAL != 0 {
             match self.kind {
-                Kind::Bpe(_) => bpe::decode(text),
-                Kind::Spm(_) => spm::decode(text),
-                Kind::Words(_) => word::decode(text),
+                Kind::Bpe(_) => (text, Spelling::ByteLevel),
+                Kind::Spm(_) => (text, Spelling::SentencePiece),
+                Kind::Words(_) => (text, Spelling::Word),
             }
         } else {
-            Cow::Borrowed(&[])
+            (&[], Spelling::Plain)
         })
     }
 
@@ -249,11 +296,18 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::TokenOutOfRange`].
     pub fn decode(&self, tokens: &[Token], special: bool) -> Result<Vec<u8>> {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(4 * tokens.len());
         for &token in tokens {
-            out.extend_from_slice(&self.piece(token, special)?);
+            self.decode_token(token, special, &mut out)?;
         }
         Ok(out)
+    }
+
+    /// Appends the bytes that a token stands for.
+    fn decode_token(&self, token: Token, special: bool, out: &mut Vec<u8>) -> Result<()> {
+        let (text, spelling) = self.spelled(token, special)?;
+        spelling.write(text, out);
+        Ok(())
     }
 
     /// A decoder for tokens that come one by one, which does not show control tokens.

@@ -1,6 +1,5 @@
 //! Byte-level BPE: each piece of the pre-tokenizer starts as bytes, which are joined in the order of the merges.
 
-use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use super::byte_level::{CHARS, byte_of};
@@ -17,10 +16,13 @@ const MERGES: &str = "tokenizer.ggml.merges";
 pub(super) struct Bpe {
     pub pre: &'static PreTokenizer,
     merges: Merges,
+    /// The bytes that the vocabulary has. The others are left out of a piece before anything is merged, as Hugging
+    /// Face's library does, which such vocabularies are made with: SmolLM2's lacks six control characters.
+    bytes: Box<[bool]>,
 }
 
-/// The merges as the file writes them, `left right`; a merge's number is its rank. Who only decodes never needs them, so
-/// the first text that is encoded builds their table.
+/// The merges as the file writes them, `left right`; a merge's number is its rank. Who only decodes never needs them,
+/// so the first text that is encoded builds their table.
 ///
 /// Looking pairs up by their text takes a little longer than by numbers of tokens, but a table by numbers first looks
 /// up three tokens for each merge: 140 ms instead of 9 for the 280,000 merges of Llama 3.
@@ -68,7 +70,8 @@ impl Bpe {
             found: name.to_owned(),
             supported: split::names().collect::<Vec<_>>().join(", "),
         })?;
-        Ok(Bpe { pre, merges: Merges::new(vocab)? })
+        let is_known = |c: &char| vocab.find(c.encode_utf8(&mut [0; 2]).as_bytes()).is_some();
+        Ok(Bpe { pre, merges: Merges::new(vocab)?, bytes: CHARS.iter().map(is_known).collect() })
     }
 
     /// Appends the tokens of `text`.
@@ -84,7 +87,7 @@ impl Bpe {
             start = end;
             merger.clear();
             written.clear();
-            for &byte in piece {
+            for &byte in piece.iter().filter(|&&byte| self.bytes[usize::from(byte)]) {
                 let at = written.len();
                 written.push(CHARS[usize::from(byte)]);
                 merger.push(at as u32, written.len() as u32);
@@ -101,8 +104,7 @@ impl Bpe {
                 let text = &written[symbol];
                 match vocab.find(text) {
                     Some(token) => out.push(token),
-                    // A vocabulary that lacks bytes, or tokens that its merges make. Like llama.cpp: one-byte tokens
-                    // as far as there are any, and nothing for the rest.
+                    // A vocabulary that lacks tokens that its merges make: those of one byte, as far as there are any.
                     None => out.extend(text.iter().filter_map(|&byte| vocab.find(&[byte]))),
                 }
             }
@@ -111,12 +113,27 @@ impl Bpe {
     }
 }
 
-/// The bytes that a token's text stands for. A text with a character outside the alphabet stands for itself.
-pub(super) fn decode(text: &[u8]) -> Cow<'_, [u8]> {
-    if text.iter().all(u8::is_ascii_graphic) {
-        return Cow::Borrowed(text); // these stand for themselves
+/// Appends the bytes that a token's text stands for. A text with a character outside the alphabet stands for itself.
+pub(super) fn decode(text: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    let mut rest = text.iter();
+    while let Some(&lead) = rest.next() {
+        // The alphabet's characters take one byte or two.
+        let code = match lead {
+            0..0x80 => Some(u32::from(lead)),
+            0xc2..0xe0 => rest
+                .next()
+                .filter(|&&next| next >> 6 == 2)
+                .map(|&next| u32::from(lead & 31) << 6 | u32::from(next & 63)),
+            _ => None,
+        };
+        match code.and_then(byte_of) {
+            Some(byte) => out.push(byte),
+            None => {
+                out.truncate(start);
+                out.extend_from_slice(text);
+                return;
+            }
+        }
     }
-    let chars = std::str::from_utf8(text).ok();
-    let bytes = chars.and_then(|chars| chars.chars().map(byte_of).collect::<Option<Vec<u8>>>());
-    bytes.map_or(Cow::Borrowed(text), Cow::Owned)
 }

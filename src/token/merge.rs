@@ -7,6 +7,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::Range;
 
+use super::work;
+
 /// No neighbour.
 const NONE: u32 = u32::MAX;
 /// The key of a symbol that cannot be joined with the next, or is gone. No pair's key: indices are below [`NONE`].
@@ -64,6 +66,7 @@ impl Merger {
             self.rate(index, &mut rank);
         }
         while let Some(Reverse(key)) = self.heap.pop() {
+            work::add(1);
             let index = key as u32;
             let Symbol { key: current, prev, next: gone, .. } = self.symbols[index as usize];
             if current != key {
@@ -90,6 +93,7 @@ impl Merger {
 
     /// Sees whether the symbol can be joined with its next one.
     fn rate(&mut self, index: u32, mut rank: impl FnMut(Range<usize>, Range<usize>) -> Option<u32>) {
+        work::add(1);
         let Some(left) = self.symbols.get(index as usize) else { return };
         let rank = self.symbols.get(left.next as usize).and_then(|right| rank(left.range(), right.range()));
         let key = rank.map_or(NO_PAIR, |rank| u64::from(rank) << 32 | u64::from(index));

@@ -22,10 +22,13 @@ pub(super) fn partition(vocab: &Vocab, special: &[Token], text: &str, parse_spec
     parts.push(Part::Text(0..text.len()));
     // A search costs a walk over the text, and vocabularies have thousands of special tokens. Only those are searched
     // for whose every pair of bytes is somewhere in the text: usually those that are in it, and few others.
-    let pairs = Pairs::of(text.as_bytes());
+    let mut pairs = None;
     for &token in special {
+        if !parse_special && vocab.is(token, attr::CONTROL | attr::UNKNOWN) {
+            continue;
+        }
         let needle = vocab.text(token);
-        if !parse_special && vocab.is(token, attr::CONTROL | attr::UNKNOWN) || !pairs.may_contain(needle) {
+        if !pairs.get_or_insert_with(|| Pairs::of(text.as_bytes())).may_contain(needle) {
             continue;
         }
         let Ok(needle) = std::str::from_utf8(needle) else { continue };

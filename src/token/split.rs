@@ -12,6 +12,7 @@ mod table;
 pub(super) use chars::is_punctuation;
 pub(super) use table::{PreTokenizer, find, names};
 
+use super::work;
 use chars::{is_newline, is_space};
 
 /// A set of characters.
@@ -19,7 +20,7 @@ type Class = fn(char) -> bool;
 
 /// What one alternative of a regular expression matches. Quantifiers are greedy; the first rule that matches wins.
 pub(super) enum Rule {
-    /// `'s|'t|'re|'ve|'m|'ll|'d`, in lower case or in any.
+    /// `'s|'t|'re|'ve|'m|'ll|'d`, in lower case or in any: `ſ` is an `s` then.
     Contraction { any_case: bool },
     /// `lead? body{min,max} tail*`
     Run { lead: Option<Class>, body: Class, min: usize, max: usize, tail: Option<Class> },
@@ -135,12 +136,15 @@ impl Rule {
 
 /// The length of the character `text` starts with, if it is of the class.
 fn one(text: &str, class: Class) -> Option<usize> {
+    work::add(1);
     text.chars().next().filter(|&c| class(c)).map(char::len_utf8)
 }
 
 /// Bytes of the longest prefix of characters of the class.
 fn prefix(text: &str, class: Class) -> usize {
-    text.find(|c| !class(c)).unwrap_or(text.len())
+    let len = text.find(|c| !class(c)).unwrap_or(text.len());
+    work::add(len + 1);
+    len
 }
 
 /// Bytes of the longest prefix of characters of the class, at most `max` of them; `None` for fewer than `min`.
@@ -150,6 +154,7 @@ fn run_of(text: &str, class: Class, min: usize, max: usize) -> Option<usize> {
         count += 1;
         len += c.len_utf8();
     }
+    work::add(count + 1);
     (count >= min).then_some(len)
 }
 
@@ -162,6 +167,7 @@ fn upper_then_lower(text: &str, upper: Class, lower: Class) -> Option<usize> {
             given_back = Some(len);
         }
     }
+    work::add(len);
     run_of(&text[len..], lower, 1, usize::MAX).map(|lower| len + lower).or(given_back)
 }
 
@@ -172,6 +178,7 @@ fn contraction(text: &str, any_case: bool) -> Option<usize> {
     match (at(0), at(1), at(2)) {
         (b'\'', b's' | b't' | b'm' | b'd', _) => Some(2),
         (b'\'', b'r' | b'v', b'e') | (b'\'', b'l', b'l') => Some(3),
+        (b'\'', 0xc5, 0xbf) if any_case => Some(3), // ſ
         _ => None,
     }
 }
@@ -197,6 +204,9 @@ mod tests {
             pieces("llama-bpe", "I'LL pay  12345 \n\n x!?\n'Re"),
             ["I", "'LL", " pay", " ", " ", "123", "45", " \n\n", " x", "!?\n", "'Re"]
         );
+        assert_eq!(pieces("llama-bpe", "'ſx 1'ſ"), ["'ſ", "x", " ", "1", "'ſ"]);
+        assert_eq!(pieces("gpt-4o", "E'ſx"), ["E'ſ", "x"]);
+        assert_eq!(pieces("gpt-2", "'ſx"), ["'", "ſx"]);
         assert_eq!(pieces("qwen2", "x 12"), ["x", " ", "1", "2"]);
         assert_eq!(pieces("smollm", "x 12 a"), ["x", " ", "1", "2", " a"]);
         assert_eq!(pieces("default", "Ok, 12345 =) "), ["Ok", ",", " ", "123", "45", " ", "=)", " "]);

@@ -1,11 +1,10 @@
 //! SentencePiece BPE: text starts as characters, which are joined to tokens, the highest score first. Characters that
 //! are no tokens fall back to tokens for their bytes.
 
-use std::borrow::Cow;
-
 use super::Token;
 use super::merge::Merger;
 use super::vocab::Vocab;
+use super::work;
 use crate::error::Result;
 
 const SCORES: &str = "tokenizer.ggml.scores";
@@ -104,7 +103,9 @@ fn word_len(text: &[u8]) -> usize {
     while text[at..].starts_with(SPACE_BYTES) {
         at += SPACE_BYTES.len();
     }
-    find(&text[at..], SPACE_BYTES).map_or(text.len(), |len| at + len)
+    let len = find(&text[at..], SPACE_BYTES).map_or(text.len(), |len| at + len);
+    work::add(len);
+    len
 }
 
 /// The length of a character by its first byte.
@@ -126,21 +127,21 @@ fn rank(score: f32) -> u32 {
     if bits >> 31 == 1 { bits } else { !bits & 0x7fff_ffff }
 }
 
-/// The text of a normal token: spaces for `▁`.
-pub(super) fn decode(text: &[u8]) -> Cow<'_, [u8]> {
-    let Some(mut at) = find(text, SPACE_BYTES) else { return Cow::Borrowed(text) };
-    let (mut out, mut rest) = (Vec::with_capacity(text.len()), text);
-    loop {
-        out.extend_from_slice(&rest[..at]);
-        out.push(b' ');
-        rest = &rest[at + SPACE_BYTES.len()..];
-        match find(rest, SPACE_BYTES) {
-            Some(next) => at = next,
-            None => break,
+/// Appends the text of a normal token: spaces for `▁`.
+pub(super) fn decode(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some((&lead, after)) = rest.split_first() {
+        match rest.strip_prefix(SPACE_BYTES) {
+            Some(after) => {
+                out.push(b' ');
+                rest = after;
+            }
+            None => {
+                out.push(lead);
+                rest = after;
+            }
         }
     }
-    out.extend_from_slice(rest);
-    Cow::Owned(out)
 }
 
 fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
@@ -169,8 +170,13 @@ mod tests {
 
     #[test]
     fn pieces_are_written_back() {
-        assert_eq!(&*decode("▁a▁▁b".as_bytes()), b" a  b");
-        assert_eq!(&*decode(b"ab\xe2\x96"), b"ab\xe2\x96");
+        let written = |text: &[u8]| {
+            let mut out = Vec::new();
+            decode(text, &mut out);
+            out
+        };
+        assert_eq!(written("▁a▁▁b".as_bytes()), b" a  b");
+        assert_eq!(written(b"ab\xe2\x96"), b"ab\xe2\x96");
         assert_eq!(
             (byte(b"<0x0A>"), byte(b"<0xfF>"), byte(b"<0x+1>"), byte(b"<0x>"), byte(b"<0x100>")),
             (Some(10), Some(255), None, None, None)

@@ -27,14 +27,19 @@ impl Decoder {
     /// # Errors
     /// [`Error::TokenOutOfRange`](crate::Error::TokenOutOfRange); the decoder is as it was before.
     pub fn push(&mut self, tokenizer: &Tokenizer, token: Token) -> Result<&str> {
-        let bytes = tokenizer.piece(token, self.special)?;
-        Ok(self.push_bytes(&bytes))
+        tokenizer.decode_token(token, self.special, &mut self.held)?;
+        Ok(self.shown())
     }
 
     /// Takes bytes instead of a token.
     pub fn push_bytes(&mut self, bytes: &[u8]) -> &str {
-        self.text.clear();
         self.held.extend_from_slice(bytes);
+        self.shown()
+    }
+
+    /// Takes what is complete of the held bytes.
+    fn shown(&mut self) -> &str {
+        self.text.clear();
         let mut rest = self.held.as_slice();
         loop {
             let error = match std::str::from_utf8(rest) {

@@ -93,6 +93,14 @@ fn spm(with_bytes: bool) -> File {
     vocab(&tokens).str("tokenizer.ggml.model", "llama").array("tokenizer.ggml.scores", 6, scores)
 }
 
+/// The same with a token that has a space inside, so that the whole text is one piece.
+fn spaced_spm() -> File {
+    let tokens =
+        [("<unk>", 2), ("▁", NORMAL), ("l", NORMAL), ("o", NORMAL), ("lo", NORMAL), ("o▁", NORMAL), ("▁l", NORMAL)];
+    let scores = (0..tokens.len()).map(|i| (-(i as f32)).to_le_bytes().to_vec());
+    vocab(&tokens).str("tokenizer.ggml.model", "llama").array("tokenizer.ggml.scores", 6, scores)
+}
+
 /// GPT-1's kind: `<unk>`, then letters and words with and without the mark of their end.
 fn words() -> File {
     let tokens =
@@ -194,10 +202,12 @@ fn bytes_that_a_vocabulary_lacks_are_unknown() {
     let tokenizer = spm(false).u32("tokenizer.ggml.unknown_token_id", 5).open().unwrap();
     assert_eq!(tokenizer.encode("🦙", PLAIN).unwrap(), [3, 5]);
 
-    let file = vocab(&[("a", NORMAL), ("ab", NORMAL)]).str("tokenizer.ggml.model", "gpt2");
+    let file =
+        vocab(&[("a", NORMAL), ("b", NORMAL), ("c", NORMAL), ("ab", NORMAL)]).str("tokenizer.ggml.model", "gpt2");
     let tokenizer = file.strs("tokenizer.ggml.merges", &["a b", "ab c"]).open().unwrap();
     assert_eq!(names(&tokenizer, "ab", PLAIN), ["ab"]);
-    assert_eq!(names(&tokenizer, "abc é", PLAIN), ["a"]); // `abc` is merged, but is no token
+    assert_eq!(names(&tokenizer, "abc é", PLAIN), ["a", "b", "c"]); // `abc` is merged, but is no token
+    assert_eq!(names(&tokenizer, "aéb", PLAIN), ["ab"]); // what lies on both sides of missing bytes is merged
     assert_eq!((tokenizer.bos(), tokenizer.eos()), (None, None)); // the default, 11, is beyond it
 }
 
@@ -247,21 +257,64 @@ fn sentencepiece_text_survives_the_round_trip_but_for_the_space_in_front() {
     }
 }
 
+/// What texts without any structure are made of.
+const UNITS: [&str; 18] = [
+    "a",
+    "A",
+    "lA",
+    " ",
+    "\n",
+    "\r",
+    " \n",
+    "7",
+    "🦙",
+    "日A",
+    "low",
+    "\u{301}",
+    "'",
+    ".",
+    "<|im_start|>",
+    "<|",
+    "▁",
+    "\u{a0}\t",
+];
+
+#[test]
+fn work_grows_as_the_text_does() {
+    let mut tokenizers: Vec<(&str, Tokenizer)> = split::names().map(|pre| (pre, bpe(pre).open().unwrap())).collect();
+    tokenizers.push(("words of pieces", spm(true).open().unwrap()));
+    tokenizers.push(("pieces", spaced_spm().open().unwrap()));
+    tokenizers.push(("words", words().open().unwrap()));
+    for (name, tokenizer) in &tokenizers {
+        for unit in UNITS {
+            let work = |times| {
+                let text = unit.repeat(times);
+                work::steps(|| drop(tokenizer.encode(&text, PARSED).unwrap()))
+            };
+            let (once, twice) = (work(3000), work(6000));
+            assert!(once >= 3000 || unit.starts_with('<') || *name == "words", "{name}, {unit:?}: {once} steps");
+            assert!(twice <= 2 * once + 100, "{name}, {unit:?}: {once} steps, and {twice} for twice the text");
+        }
+    }
+}
+
 /// A quadratic step would take minutes here.
 #[test]
 fn a_megabyte_without_any_structure_is_encoded() {
-    let units = ["a", " ", "\n", "7", "🦙", "日A", "low", "\u{301}", "'", "<|im_start|>", "<|", "▁", "\u{a0}\t"];
     // Each kind of rule is in one of these.
     let pres = ["default", "llama-bpe", "gpt-4o", "deepseek-llm", "deepseek-v3"];
     let tokenizers = pres.map(|pre| bpe(pre).open().unwrap());
-    let spm = spm(true).open().unwrap();
-    for unit in units {
+    let others = [spm(true), spaced_spm(), words()].map(|file| file.open().unwrap());
+    for unit in UNITS {
         let text = unit.repeat((1 << 20) / unit.len());
         for tokenizer in &tokenizers {
             let tokens = tokenizer.encode(&text, PARSED).unwrap();
             assert!(tokenizer.decode(&tokens, true).unwrap() == text.as_bytes(), "{unit:?}");
         }
-        assert!(!spm.encode(&text, PARSED).unwrap().is_empty());
+        for tokenizer in &others {
+            let tokens = tokenizer.encode(&text, PARSED).unwrap();
+            assert!(tokenizer.decode(&tokens, true).unwrap().len() <= 7 * tokens.len()); // the longest is `<0x0A>`
+        }
     }
 }
 

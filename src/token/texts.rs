@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use super::work;
 use crate::error::Result;
 use crate::gguf::Gguf;
 
@@ -100,6 +101,7 @@ impl Texts {
         if text.len() > self.longest {
             return None; // and a long text need not be hashed
         }
+        work::add(text.len());
         self.table.find(self.hasher.hash_one(text), |&number| self.get(number) == text).copied()
     }
 }

@@ -4,8 +4,6 @@
 //! and punctuation stand alone, white space only separates. So decoding gives the words with a space behind each, not
 //! the text as it was.
 
-use std::borrow::Cow;
-
 use unicode_general_category::{GeneralCategory, get_general_category};
 use unicode_normalization::UnicodeNormalization;
 
@@ -94,11 +92,14 @@ fn alone(word: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A token's text: a space for the mark of a word's end.
-pub(super) fn decode(text: &[u8]) -> Cow<'_, [u8]> {
+/// Appends a token's text: a space for the mark of a word's end.
+pub(super) fn decode(text: &[u8], out: &mut Vec<u8>) {
     match text.strip_suffix(END.as_bytes()) {
-        Some(word) => Cow::Owned([word, b" "].concat()),
-        None => Cow::Borrowed(text),
+        Some(word) => {
+            out.extend_from_slice(word);
+            out.push(b' ');
+        }
+        None => out.extend_from_slice(text),
     }
 }
 
@@ -120,7 +121,9 @@ mod tests {
 
     #[test]
     fn ends_of_words_are_spaces() {
-        assert_eq!(&*decode(b"the</w>"), b"the ");
-        assert_eq!(&*decode(b"th"), b"th");
+        let mut out = Vec::new();
+        decode(b"the</w>", &mut out);
+        decode(b"th", &mut out);
+        assert_eq!(out, b"the th");
     }
 }

@@ -317,6 +317,46 @@ static void decoding(void)
     pumice_model_free(model);
 }
 
+/* Text has to be UTF-8, all of it: no tokens come of anything else, and the outputs stay as they were. */
+static void tokenizer_utf8(const pumice_model *model)
+{
+    static const struct {
+        const char *text;
+        size_t len;
+    } bad[] = {
+        {"\x80", 1},             /* the rest of a character, without its start */
+        {"a\xc3", 2},            /* a start without its rest */
+        {"\xe2\x82", 2},         /* ... with a part of it */
+        {"\xf0\x9f\xa6", 3},
+        {"\xc3(", 2},
+        {"\xc0\xaf", 2},         /* more bytes than it takes */
+        {"\xe0\x80\xaf", 3},
+        {"\xed\xa0\x80", 3},     /* half of a surrogate pair, and both */
+        {"\xed\xa0\xbd\xed\xb8\x80", 6},
+        {"\xf4\x90\x80\x80", 4}, /* beyond U+10FFFF */
+        {"\xff\xfe" "a\0", 4},    /* UTF-16 */
+        {"good, then \xfe", 12}
+    };
+    const char good[] = "\xef\xbb\xbf\0\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf\xf0\x90\x80\x80\xf4\x8f\xbf\xbf";
+    pumice_token tokens[64];
+    char back[64];
+    size_t i, count, len = 0, n = sizeof good - 1;
+
+    for (i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        int32_t flags;
+        for (flags = 0; flags <= PUMICE_TOKENIZE_PARSE_SPECIAL; flags += PUMICE_TOKENIZE_PARSE_SPECIAL) {
+            tokens[0] = -5;
+            count = 77;
+            CHECK(pumice_model_tokenize(model, bad[i].text, bad[i].len, flags, tokens, 64, &count, err)
+                  == PUMICE_ERR_UTF8);
+            CHECK(tokens[0] == -5 && count == 77 && strstr(pumice_error_message(err), "text") != NULL);
+        }
+    }
+    CHECK(pumice_model_tokenize(model, good, n, 0, tokens, 64, &count, err) == PUMICE_OK);
+    CHECK(pumice_model_detokenize(model, tokens, count, 0, back, sizeof back, &len, err) == PUMICE_OK);
+    CHECK(len == n && memcmp(back, good, n) == 0);
+}
+
 static void tokenizer(void)
 {
     pumice_model *model = open_model();
@@ -336,7 +376,7 @@ static void tokenizer(void)
     CHECK(len == n && memcmp(back, text, n + 1) == 0);
     CHECK(pumice_model_tokenize(model, text, n, 4, tokens, 64, &count, err) == PUMICE_ERR_INVALID);
     CHECK(pumice_model_tokenize(model, text, n, INT32_MIN, tokens, 64, &count, err) == PUMICE_ERR_INVALID);
-    CHECK(pumice_model_tokenize(model, "\xc3", 1, 0, tokens, 64, &count, err) == PUMICE_ERR_UTF8);
+    tokenizer_utf8(model);
     tokens[0] = 1 << 30;
     CHECK(pumice_model_detokenize(model, tokens, 1, 0, back, sizeof back, &len, err) == PUMICE_ERR_INVALID);
 
