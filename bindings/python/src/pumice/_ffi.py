@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from array import array
 from ctypes import POINTER, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
@@ -231,19 +232,24 @@ def read_bytes(name: str, *arguments: Any, size: int = 256) -> bytes:
     if status != 0:
         buffer = ctypes.create_string_buffer(max(length.value, 1))
         call(name, *arguments, buffer, len(buffer), ctypes.byref(length))
-    return buffer.raw[: length.value]
+    return ctypes.string_at(buffer, length.value)
 
 
 def read_tokens(name: str, *arguments: Any, size: int = 256) -> List[int]:
     """Calls a function that fills a buffer with tokens, with as large a buffer as it takes."""
     count = c_size_t()
-    buffer = (c_int32 * size)()
+    buffer = array("i", bytes(4 * size))
     _check(name, arguments)
-    status = attempt(name, *arguments, buffer, size, ctypes.byref(count), None)
+    status = attempt(name, *arguments, _place(buffer), size, ctypes.byref(count), None)
     if status != 0:
-        buffer = (c_int32 * max(count.value, 1))()
-        call(name, *arguments, buffer, len(buffer), ctypes.byref(count))
-    return buffer[: count.value]
+        buffer = array("i", bytes(4 * max(count.value, 1)))
+        call(name, *arguments, _place(buffer), len(buffer), ctypes.byref(count))
+    return buffer[: count.value].tolist()
+
+
+def _place(tokens: "array[int]") -> Any:
+    """Where they are, for C. (An array type of ctypes for each length would cost more than the call.)"""
+    return ctypes.byref(c_int32.from_buffer(tokens)) if tokens else None
 
 
 def borrowed(name: str, *arguments: Any) -> bytes:
@@ -262,7 +268,8 @@ def get_int(name: str, handle: c_void_p, key: str) -> int:
 
 def token_array(tokens: Any) -> Tuple[Any, int]:
     """Tokens as the C functions take them, and their number."""
-    tokens = list(tokens)
-    if any(not -(2**31) <= token < 2**31 for token in tokens):
-        raise OverflowError("a token does not fit into 32 bits")
-    return (c_int32 * len(tokens))(*tokens), len(tokens)
+    try:
+        numbers = array("i", tokens if isinstance(tokens, (list, tuple)) else list(tokens))
+    except OverflowError:
+        raise OverflowError("a token does not fit into 32 bits") from None
+    return (c_int32 * len(numbers)).from_buffer(numbers), len(numbers)

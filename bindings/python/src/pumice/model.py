@@ -266,7 +266,7 @@ class Model(Handle):
         """The bytes of tokens, which may end inside a character. ``special`` shows control tokens."""
         array, count = token_array(tokens)
         flags = _DETOKENIZE_SPECIAL if special else 0
-        return read_bytes("pumice_model_detokenize", self._handle, array, count, flags)
+        return read_bytes("pumice_model_detokenize", self._handle, array, count, flags, size=8 * count + 64)
 
     def detokenize(self, tokens: Iterable[int], *, special: bool = False) -> str:
         """The text of tokens; U+FFFD stands for bytes that are no character."""
