@@ -1,6 +1,6 @@
 //! How likely texts are: what zero-shot and few-shot tasks are made of (Brown et al., 2020, arXiv:2005.14165).
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use crate::model::{Batch, Outputs, SCRATCH, Session};
 use crate::sample::LogProbs;
@@ -17,16 +17,14 @@ const OUTPUTS: usize = 64;
 /// its own tokens, many of them in one pass. The session's outputs are gone afterwards.
 ///
 /// # Errors
-/// What [`Session::decode`] says; [`Error::InvalidArgument`] for an empty prompt.
+/// [`Error::InvalidArgument`] for an empty prompt, [`Error::TokenOutOfRange`], and [`Error::ContextFull`] if there is no
+/// room for the prompt and the longest continuation: nothing has changed then. [`Error::NoMemory`] and
+/// [`Error::Cancelled`]: sequence 0 then holds the prompt, or what it had in common with it.
 pub fn score(session: &mut Session, prompt: &[Token], continuations: &[&[Token]]) -> Result<Vec<f64>> {
-    let n_vocab = session.model().params().n_vocab;
-    if let Some(token) = continuations.iter().copied().flatten().find(|token| **token as usize >= n_vocab) {
-        return Err(Error::TokenOutOfRange { token: *token, n_vocab });
-    }
-    let known = session.tokens(0).iter().zip(prompt).take_while(|(a, b)| a == b).count();
-    let known = known.min(prompt.len().saturating_sub(1));
-    session.truncate(0, known);
-    session.decode(&prompt[known..])?;
+    check(session, prompt, continuations)?;
+    session.uncancel();
+    let known = session.keep_common(prompt);
+    session.decode_part(&prompt[known..], |_, _| ControlFlow::Continue(()))?;
 
     let mut scores = vec![0.0; continuations.len()];
     let first = LogProbs::of(output(session, 0)?);
@@ -42,7 +40,24 @@ pub fn score(session: &mut Session, prompt: &[Token], continuations: &[&[Token]]
     for i in 0..continuations.len() {
         session.remove(SCRATCH + i);
     }
+    session.drop_outputs();
     done.map(|()| scores)
+}
+
+fn check(session: &Session, prompt: &[Token], continuations: &[&[Token]]) -> Result<()> {
+    if prompt.is_empty() {
+        let (found, expected) = ("empty".to_owned(), "one token at least".to_owned());
+        return Err(Error::InvalidArgument { name: "prompt", found, expected });
+    }
+    let n_vocab = session.model().params().n_vocab;
+    let mut tokens = prompt.iter().chain(continuations.iter().copied().flatten());
+    if let Some(token) = tokens.find(|token| **token as usize >= n_vocab) {
+        return Err(Error::TokenOutOfRange { token: *token, n_vocab });
+    }
+    // The last token of each is not fed.
+    let longest = continuations.iter().map(|tokens| tokens.len()).max().unwrap_or(0);
+    let (needed, n_ctx) = (prompt.len().saturating_add(longest.saturating_sub(1)), session.n_ctx());
+    if needed > n_ctx { Err(Error::ContextFull { needed, n_ctx }) } else { Ok(()) }
 }
 
 /// Feeds what is `waiting`, a batch at a time, and adds what it says about the tokens behind.
@@ -67,11 +82,15 @@ fn feed(
                 waiting.pop();
             }
         }
-        session.decode_batch(&batch)?;
+        session.decode_batch_part(&batch)?;
         let mut outputs = 0..;
         for (i, part) in parts {
+            let whole = part.end + 1 == continuations[i].len();
             for (at, number) in part.zip(&mut outputs) {
                 scores[i] += LogProbs::of(output(session, number)?).of_token(continuations[i][at + 1]);
+            }
+            if whole {
+                session.remove(SCRATCH + i); // each has pages of its own: only a batch's are held at once
             }
         }
     }

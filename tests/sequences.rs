@@ -254,3 +254,28 @@ fn forks_have_ranges() {
     session.fork(0, 0, 0).unwrap();
     assert_eq!((session.tokens(0), session.tokens(1), session.kv_bytes()), (&[][..], &[][..], 0));
 }
+
+#[test]
+fn a_prompt_is_fed_from_where_it_differs_and_its_last_token_always() {
+    let model = Tiny::llama().build().unwrap();
+    let mut session = session(&model);
+    assert_eq!((session.keep_common(&[1, 2]), session.keep_common(&[])), (0, 0));
+    let text = tokens(40, 1);
+    for (prompt, kept) in [
+        ([&text, &[1, 2][..]].concat(), 40),
+        (text.clone(), 39),
+        (text[..30].to_vec(), 29),
+        ([&text[..20], &[39, 39][..], &text[22..]].concat(), 20),
+        (vec![text[0] + 1], 0),
+        (Vec::new(), 0),
+    ] {
+        session.reset();
+        session.decode(&text).unwrap();
+        assert_ne!(text[20], 39);
+        assert_eq!((session.keep_common(&prompt), session.tokens(0)), (kept, &text[..kept]), "{prompt:?}");
+        if !prompt.is_empty() {
+            session.decode(&prompt[kept..]).unwrap();
+            assert!(bits(session.logits(0).unwrap()) == alone(&model, &prompt));
+        }
+    }
+}

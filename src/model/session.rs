@@ -127,6 +127,15 @@ impl Session {
         }
     }
 
+    /// Forgets of sequence 0 what it does not have in common with a prompt, and says how many of the prompt's tokens are
+    /// left: those behind them are to be fed. The last one always is, for its logits.
+    pub fn keep_common(&mut self, prompt: &[Token]) -> usize {
+        let common = self.tokens(0).iter().zip(prompt).take_while(|(a, b)| a == b).count();
+        let keep = common.min(prompt.len().saturating_sub(1));
+        self.truncate(0, keep);
+        keep
+    }
+
     /// Makes `to` a sequence of the first `prefix` tokens of `from`, whatever it held before. They share the keys and
     /// values of these tokens: nothing is copied, until one of them is fed more. Then it gets a copy of its own of the
     /// last page, unless that is full. A sequence that is forked to itself is truncated.
@@ -206,14 +215,24 @@ impl Session {
         self.cancelled.store(false, Ordering::Relaxed);
     }
 
+    /// A call ends whose outputs were its own.
+    pub(crate) fn drop_outputs(&mut self) {
+        self.outputs.clear();
+    }
+
     /// Feeds tokens to several sequences at once; afterwards [`Session::logits`] holds those asked for, in the order
     /// of the batch.
     ///
     /// # Errors
     /// As for [`Session::decode`]; all sequences are then as they were before the call.
     pub fn decode_batch(&mut self, batch: &Batch) -> Result<()> {
-        let runs: Vec<_> = batch.runs.iter().map(|(s, tokens, outputs)| (*s, &tokens[..], *outputs)).collect();
         self.uncancel();
+        self.decode_batch_part(batch)
+    }
+
+    /// The same as a part of a longer call, as [`Session::decode_part`].
+    pub(crate) fn decode_batch_part(&mut self, batch: &Batch) -> Result<()> {
+        let runs: Vec<_> = batch.runs.iter().map(|(s, tokens, outputs)| (*s, &tokens[..], *outputs)).collect();
         self.run(&runs, |_, _| ControlFlow::Continue(()))
     }
 

@@ -84,10 +84,7 @@ impl Conversation {
 
     fn answer(&mut self, mut show: impl FnMut(&str) -> io::Result<()>) -> Result<Answer, Failure> {
         let (tokens, dropped) = self.fit()?;
-        // What the session has read already, it does not read again; but the last token's logits are needed.
-        let known = self.session.tokens(0).iter().zip(&tokens).take_while(|(a, b)| a == b).count();
-        let known = known.min(tokens.len().saturating_sub(1));
-        self.session.truncate(0, known);
+        let known = self.session.keep_common(&tokens); // what it has read, it does not read again
 
         let options = GenerateOptions { max_tokens: self.max_tokens, ..GenerateOptions::default() };
         let bar = show::bar((tokens.len() - known) as u64, "reading");
