@@ -1095,6 +1095,25 @@ PUMICE_API pumice_status PUMICE_CALL pumice_session_generate(pumice_session *ses
     const pumice_token *prompt, size_t count, const pumice_options *opts, pumice_text_fn fn, void *user_data,
     int32_t *finish, pumice_error *err);
 
+/**
+ * How likely a prompt goes on in each of `count` ways: stores in `logprobs`, which has room for `count`, the natural
+ * logarithm of the probability of each continuation after the prompt, the sum over its tokens (0 for one without any).
+ * `prompt_count` is 1 or more; continuation `i` has `counts[i]` tokens from `continuations[i]` on (NULL is good for none).
+ *
+ * The prompt is fed to sequence 0, which afterwards holds it and nothing else; the tokens that the sequence has in common
+ * with it already are not computed again, so that prompts which share a beginning cost what sets them apart. Other
+ * sequences stay. Continuations are fed many at once, with room in memory for 64 at a time. Afterwards there are no
+ * outputs.
+ *
+ * The text of a prompt and its continuation is best tokenized as a whole, and cut where it stops being that of the prompt
+ * alone: a token may reach across. PUMICE_ERR_INVALID for a token that the model does not have, PUMICE_ERR_CONTEXT_FULL
+ * if there is no room for the prompt and the longest continuation: the session is then as it was. PUMICE_ERR_NO_MEMORY and
+ * PUMICE_ERR_CANCELLED: sequence 0 then holds the prompt, or what it had in common with it.
+ */
+PUMICE_API pumice_status PUMICE_CALL pumice_session_score(pumice_session *session, const pumice_token *prompt,
+    size_t prompt_count, const pumice_token *const *continuations, const size_t *counts, size_t count,
+    double *logprobs, pumice_error *err);
+
 #ifdef __cplusplus
 } /* extern "C" */
 #endif

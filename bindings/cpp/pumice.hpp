@@ -960,6 +960,24 @@ public:
         return call.result(std::move(out));
     }
 
+    /// How likely a prompt goes on in each of several ways: the natural logarithm of each continuation's probability
+    /// after it. The prompt is fed to sequence 0; what that has in common with it already is not computed again. It is
+    /// best tokenized together with each continuation, and cut where those differ. Afterwards there are no outputs.
+    Result<std::vector<double>> score(Tokens prompt, const std::vector<std::vector<Token>> &continuations)
+    {
+        detail::Call call;
+        std::vector<const Token *> starts;
+        std::vector<std::size_t> counts;
+        for (const std::vector<Token> &continuation : continuations) {
+            starts.push_back(continuation.data());
+            counts.push_back(continuation.size());
+        }
+        std::vector<double> out(continuations.size());
+        call.then(pumice_session_score(get(), prompt.data(), prompt.size(), starts.data(), counts.data(),
+            continuations.size(), out.data(), call.err()));
+        return call.result(std::move(out));
+    }
+
     /// The tokens that a sequence has been fed.
     Result<std::vector<Token>> tokens(Seq seq = 0)
     {

@@ -10,7 +10,7 @@ use crate::keys::{KEYS, Kind};
 use crate::library::VERSION_NUMBER;
 
 /// Groups of the header, in this order.
-const MODULES: [&str; 14] = [
+const MODULES: [&str; 15] = [
     "abi",
     "library",
     "error",
@@ -25,6 +25,7 @@ const MODULES: [&str; 14] = [
     "batch",
     "sampler",
     "generate",
+    "task",
 ];
 
 /// What stands before everything else.

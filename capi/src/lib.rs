@@ -26,4 +26,5 @@ mod sampler;
 mod sequence;
 mod session;
 mod state;
+mod task;
 mod tokenizer;

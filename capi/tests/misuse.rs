@@ -55,6 +55,9 @@ const GOOD: &[[&str; 3]] = &[
     ["*", "path", "path"],
     ["*", "tokens", "tokens"],
     ["*", "prompt", "tokens"],
+    ["*", "prompt_count", "3"],
+    ["*", "continuations", "continuations"],
+    ["*", "counts", "counts"],
     ["*", "count", "3"],
     ["*", "index", "0"],
     ["*", "flags", "0"],
@@ -132,7 +135,8 @@ fn role(interface: &Interface, function: &Function, at: usize) -> Role {
     let parameters = &function.parameters;
     let Parameter { ty, name } = &parameters[at];
     let is_length = |p: &Parameter| {
-        p.ty == "size_t" && (["len", "count", "cap", "size"].contains(&p.name.as_str()) || p.name.ends_with("_len"))
+        let names = ["len", "count", "cap", "size"];
+        p.ty == "size_t" && names.iter().any(|name| p.name == *name || p.name.ends_with(&format!("_{name}")))
     };
     // Arrays that share a length follow each other.
     let sized = |at: usize| {
@@ -243,6 +247,14 @@ fn bad(interface: &Interface, function: &Function, at: usize, good: &str) -> Vec
             for value in ["strangers[0]", "strangers[1]"] {
                 add(value, value.to_owned(), "PUMICE_ERR_INVALID");
             }
+        }
+        (Role::Array, "const pumice_token *const *") => {
+            add("NULL among them", "with_no_tokens".to_owned(), "PUMICE_ERR_NULL");
+            add("misaligned ones among them", "with_misaligned".to_owned(), "PUMICE_ERR_INVALID");
+            add("strangers among them", "with_strangers".to_owned(), "PUMICE_ERR_INVALID");
+        }
+        (Role::Array, "const size_t *") => {
+            add("SIZE_MAX among them", "with_size_max".to_owned(), "PUMICE_ERR_INVALID");
         }
         (Role::Array, "const char *const *") => {
             add("NULL among them", "with_null".to_owned(), "PUMICE_ERR_NULL");

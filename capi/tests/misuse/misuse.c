@@ -50,7 +50,8 @@ static const pumice_token tokens[3] = {5, 6, 7};
 static const char *const roles[3] = {"user", "assistant", "user"};
 static const char *const contents[3] = {"One", "Two", "Three"};
 static const float biases[3] = {0.5f, 0.0f, -0.5f};
-
+static const pumice_token *const continuations[3] = {tokens, tokens, tokens};
+static const size_t counts[3] = {3, 2, 1};
 
 /* Bad ones. */
 static char unclean[256]; /* not UTF-8 */
@@ -58,6 +59,10 @@ static const char *const with_null[3] = {"user", NULL, "user"};
 static const char *const with_unclean[3] = {"user", unclean, "user"};
 static int64_t zeros[64];
 static const pumice_token strangers[2][3] = {{5, -1, 7}, {5, INT32_MAX, 7}};
+static const pumice_token *const with_no_tokens[3] = {tokens, NULL, tokens};
+static const pumice_token *const with_strangers[3] = {tokens, strangers[1], tokens};
+static const pumice_token *with_misaligned[3] = {tokens, NULL, tokens};
+static const size_t with_size_max[3] = {3, SIZE_MAX, 1};
 static float odd_biases[3][3]; /* NaN and the infinities */
 static float *no_logits;
 
@@ -151,6 +156,7 @@ static void prepare(void)
     snprintf(state_path, sizeof state_path, "%s/state", scratch);
     snprintf(saved_path, sizeof saved_path, "%s/saved", scratch);
     memset(unclean, 0xff, sizeof unclean - 1);
+    with_misaligned[1] = (const pumice_token *)((const char *)tokens + 1);
     odd_biases[0][1] = (float)NAN;
     odd_biases[1][1] = (float)INFINITY;
     odd_biases[2][1] = (float)-INFINITY;

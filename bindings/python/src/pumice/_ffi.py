@@ -106,6 +106,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
         _S,
         [_H, _H, _TOKENS, c_size_t, _H, TextFn, c_void_p, POINTER(c_int32), _H],
     ),
+    "pumice_session_score": (_S, [_H, _TOKENS, c_size_t, _OUT, _SIZE, c_size_t, POINTER(c_double), _H]),
 }
 
 

@@ -6,7 +6,7 @@ import json
 import os
 from ctypes import byref, c_char, c_int32, c_int64, c_void_p
 from enum import IntFlag
-from typing import TYPE_CHECKING, Any, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ._ffi import ReadFn, borrowed, c_name, call, create, get_int, read_bytes, read_tokens, token_array
 from ._handle import Handle, Options, Progress
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: A message of a chat: at least ``{"role": "user", "content": "…"}``.
 Message = Mapping[str, Any]
+#: Text, or tokens.
+Prompt = Union[str, Sequence[int]]
 
 
 class TokenFlag(IntFlag):
@@ -261,6 +263,28 @@ class Model(Handle):
         # A token has at least one byte of text, and two may be added.
         size = len(data) + 3
         return read_tokens("pumice_model_tokenize", self._handle, data, len(data), flags, size=size)
+
+    def _split(self, prompt: Prompt, continuations: Iterable[Prompt]) -> Tuple[List[int], List[List[int]]]:
+        """The tokens that a prompt and all its continuations begin with, and what each continuation is behind them. The
+        tokens are those of whole texts, which may be cut differently than the prompt alone."""
+        eos = self.special_token("eos")
+
+        def whole(text: str) -> List[int]:
+            tokens = self.tokenize(text)
+            if len(tokens) > 1 and tokens[-1] == eos:
+                tokens.pop()  # it goes on
+            return tokens
+
+        def joined(way: Prompt) -> List[int]:
+            if isinstance(prompt, str) and isinstance(way, str):
+                return whole(prompt + way)
+            return before + (self.tokenize(way, add_special=False) if isinstance(way, str) else list(way))
+
+        before = whole(prompt) if isinstance(prompt, str) else list(prompt)
+        ways = [joined(way) for way in continuations]
+        differing = (at for at, tokens in enumerate(zip(before, *ways)) if len(set(tokens)) > 1)
+        shared = next(differing, min(map(len, [before, *ways])))
+        return before[:shared], [way[shared:] for way in ways]
 
     def detokenize_bytes(self, tokens: Iterable[int], *, special: bool = False) -> bytes:
         """The bytes of tokens, which may end inside a character. ``special`` shows control tokens."""

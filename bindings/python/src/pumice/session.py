@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from ctypes import POINTER, byref, c_float, c_int32, c_size_t, c_void_p
+from ctypes import POINTER, byref, c_double, c_float, c_int32, c_size_t, c_void_p
 from enum import IntEnum
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
@@ -14,11 +14,9 @@ from ._handle import Handle, Options, Progress
 from ._lend import Buffer
 from ._watch import CONTINUE, Watch, guarded
 from .log import Log
-from .model import Message, Model
+from .model import Message, Model, Prompt
 from .sampler import Sampler
 from .stream import Finish, Stop, Stream
-
-Prompt = Union[str, Sequence[int]]
 
 
 class Outputs(IntEnum):
@@ -221,6 +219,24 @@ class Session(Handle):
         tokens, logprobs, stored = (c_int32 * size)(), (c_float * size)(), c_size_t()
         call("pumice_session_top_logprobs", self._handle, index, tokens, logprobs, size, byref(stored))
         return [TokenLogprob(*pair) for pair in zip(tokens[: stored.value], logprobs[: stored.value])]
+
+    def score(self, prompt: Prompt, continuations: Iterable[Prompt]) -> List[float]:
+        """How likely a prompt goes on in each of several ways: the natural logarithm of each continuation's probability
+        after it. Prompt and continuations are texts (a continuation usually with a space in front) or tokens.
+
+        The prompt is fed to sequence 0, once for all continuations; what the sequence has in common with it already is
+        not computed again, so that prompts which share a beginning cost what sets them apart. Where a token of text
+        would reach across, the prompt ends earlier and the continuations begin there. Afterwards there are no outputs.
+        """
+        before, ways = self.model._split(prompt, continuations)
+        tokens, count = token_array(before)
+        arrays = [token_array(way) for way in ways]
+        pointers = (c_void_p * len(arrays))(*(ctypes.addressof(array) for array, _count in arrays))
+        counts = (c_size_t * len(arrays))(*(count for _array, count in arrays))
+        logprobs = (c_double * len(arrays))()
+        with self._watch(True):
+            call("pumice_session_score", self._handle, tokens, count, pointers, counts, len(arrays), logprobs)
+        return list(logprobs)
 
     def tokens(self, sequence: int = 0) -> List[int]:
         """The tokens that a sequence has been fed."""
