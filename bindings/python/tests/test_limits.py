@@ -3,6 +3,7 @@
 import gc
 import pickle
 import unittest
+import weakref
 
 from support import MODEL
 import pumice
@@ -80,6 +81,23 @@ class Limits(unittest.TestCase):
             other.decode([9])
             self.assertNotEqual(other.logits().tolist(), copy.tolist())
             self.assertEqual(view.tolist(), copy.tolist())
+
+    def test_what_is_forgotten_is_freed(self):
+        class Memory(bytearray):  # can be watched, as bytes cannot
+            pass
+
+        with open(MODEL, "rb") as file:
+            memory = Memory(file.read())
+        lent = weakref.ref(memory)
+        model = pumice.Model.from_buffer(memory)
+        stream = model.session().generate(PROMPT, temperature=0)
+        self.assertTrue(next(stream))
+        del memory, model
+        gc.collect()
+        self.assertIsNotNone(lent())  # for the stream's session and sampler
+        del stream
+        gc.collect()
+        self.assertIsNone(lent())
 
     def test_a_copy_of_logits_lasts(self):
         self.session.decode([1, 2, 3])

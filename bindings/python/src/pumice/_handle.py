@@ -6,6 +6,7 @@ import logging
 from ctypes import c_void_p
 from typing import Any, Callable, List, Mapping, Optional, Union
 
+from ._closing import Owner
 from ._ffi import ProgressFn, attempt, call, create
 from ._lend import give_back, lend
 from ._watch import guarded
@@ -16,7 +17,7 @@ OptionValue = Union[int, float, str, "list[str]"]
 Progress = Callable[[int, int], object]
 
 
-class Handle:
+class Handle(Owner):
     """Owns a C handle. Closes with its ``with`` block, with ``close()``, or when it is forgotten."""
 
     _free: str
@@ -41,18 +42,6 @@ class Handle:
         pointer, self._pointer = getattr(self, "_pointer", None), None
         if pointer is not None:
             attempt(self._free, pointer)
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        try:
-            self.close()
-        except Exception:  # the interpreter may be gone half already
-            pass
 
 
 class Options(Handle):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Sequence, Union
 
+from ._closing import Closing
 from .model import Message
 from .sampler import Sampler
 from .stream import Stop, Stream
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from .session import Session
 
 
-class Chat:
+class Chat(Closing):
     """A conversation: the messages so far, and the session that has read them. ``Model.chat`` makes one with a session
     of its own.
 
@@ -86,9 +87,3 @@ class Chat:
         self._sampler.close()
         if self._owned is not None:
             self._owned.close()
-
-    def __enter__(self) -> "Chat":
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self.close()

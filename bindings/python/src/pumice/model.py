@@ -161,9 +161,6 @@ class Model(Handle):
         model._open(values, progress, log, log_level, "pumice_model_open_reader", read_fn, None, size)
         return model
 
-    def __enter__(self) -> "Model":
-        return self
-
     def _int(self, name: str) -> int:
         return get_int("pumice_model_get_int", self._handle, name)
 

@@ -57,9 +57,6 @@ class Sampler(Handle):
         if logit_bias:
             self.set_bias(logit_bias)
 
-    def __enter__(self) -> "Sampler":
-        return self
-
     def copy(self) -> "Sampler":
         """A sampler with the same history and random numbers: both go on alike."""
         clone = Sampler.__new__(Sampler)

@@ -106,9 +106,6 @@ class Session(Handle):
         with Options("session", values) as options:
             call("pumice_session_configure", self._handle, options._handle)
 
-    def __enter__(self) -> "Session":
-        return self
-
     def _int(self, name: str) -> int:
         return get_int("pumice_session_get_int", self._handle, name)
 

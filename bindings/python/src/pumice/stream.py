@@ -6,6 +6,7 @@ import codecs
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Callable, Dict, Generator, Iterator, List, Optional, Sequence, Tuple, Union
 
+from ._closing import Owner
 from ._handle import Handle
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Finish(IntEnum):
     STOP = 2
 
 
-class Stream(Iterator[str]):
+class Stream(Owner, Iterator[str]):
     """An iterator of text, in pieces of whole characters, which are computed when they are asked for."""
 
     def __init__(self, pieces: Generator[str, None, Finish], owned: Sequence[Handle]) -> None:
@@ -80,18 +81,6 @@ class Stream(Iterator[str]):
             self._pieces.close()
             for handle in self._owned:
                 handle.close()
-
-    def __enter__(self) -> "Stream":
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        try:
-            self.close()
-        except Exception:  # the interpreter may be gone half already
-            pass
 
 
 def pieces(
