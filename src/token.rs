@@ -11,7 +11,9 @@
 
 mod bpe;
 mod byte_level;
+mod memo;
 mod merge;
+mod merges;
 mod partition;
 mod special;
 mod split;

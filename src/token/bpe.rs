@@ -1,63 +1,21 @@
 //! Byte-level BPE: each piece of the pre-tokenizer starts as bytes, which are joined in the order of the merges.
 
-use std::sync::OnceLock;
-
 use super::byte_level::{CHARS, byte_of};
+use super::memo::NO_TOKEN;
 use super::merge::Merger;
+use super::merges::Merges;
 use super::split::{self, PreTokenizer};
-use super::texts::{Equals, Texts};
 use super::vocab::Vocab;
 use super::{Token, split::split};
 use crate::error::{Error, Result};
-
-const MERGES: &str = "tokenizer.ggml.merges";
 
 /// A byte-level BPE tokenizer.
 pub(super) struct Bpe {
     pub pre: &'static PreTokenizer,
     merges: Merges,
-    /// The bytes that the vocabulary has. The others are left out of a piece before anything is merged, as Hugging
-    /// Face's library does, which such vocabularies are made with: SmolLM2's lacks six control characters.
-    bytes: Box<[bool]>,
-}
-
-/// The merges as the file writes them, `left right`; a merge's number is its rank. Who only decodes never needs them,
-/// so the first text that is encoded builds their table.
-///
-/// Looking pairs up by their text takes a little longer than by numbers of tokens, but a table by numbers first looks
-/// up three tokens for each merge: 140 ms instead of 9 for the 280,000 merges of Llama 3.
-pub(super) struct Merges(OnceLock<Texts>);
-
-impl Merges {
-    /// Sees that the file has them.
-    pub fn new(vocab: &Vocab) -> Result<Merges> {
-        let merges = vocab.gguf.need_array(MERGES)?;
-        if merges.iter_strs().is_none() {
-            let found = format!("an array of {} {}", merges.len(), merges.elem_type().name());
-            return Err(vocab.gguf.bad_key(MERGES, found, "an array of strings"));
-        }
-        Ok(Merges(OnceLock::new()))
-    }
-
-    fn table(&self, vocab: &Vocab) -> Result<&Texts> {
-        if self.0.get().is_none() {
-            let merges = Texts::new(&vocab.gguf, MERGES, Equals::First)?;
-            return Ok(self.0.get_or_init(|| merges));
-        }
-        self.0.get().ok_or_else(|| Error::Internal { what: "the merges are gone".to_owned() })
-    }
-
-    /// What gives the rank of two neighbours in a text.
-    pub fn ranks<'a>(&'a self, vocab: &Vocab) -> Result<impl FnMut(&[u8], &[u8]) -> Option<u32> + use<'a>> {
-        let (table, mut line) = (self.table(vocab)?, Vec::new());
-        Ok(move |left: &[u8], right: &[u8]| {
-            line.clear();
-            line.extend_from_slice(left);
-            line.push(b' '); // no symbol has a space in it, so the line says where it is cut
-            line.extend_from_slice(right);
-            table.find(&line)
-        })
-    }
+    /// The token of each byte. Bytes that the vocabulary lacks are left out of a piece before anything is merged, as
+    /// Hugging Face's library does, which such vocabularies are made with: SmolLM2's lacks six control characters.
+    bytes: Box<[Token]>,
 }
 
 impl Bpe {
@@ -70,13 +28,13 @@ impl Bpe {
             found: name.to_owned(),
             supported: split::names().collect::<Vec<_>>().join(", "),
         })?;
-        let is_known = |c: &char| vocab.find(c.encode_utf8(&mut [0; 2]).as_bytes()).is_some();
-        Ok(Bpe { pre, merges: Merges::new(vocab)?, bytes: CHARS.iter().map(is_known).collect() })
+        let token = |c: &char| vocab.find(c.encode_utf8(&mut [0; 2]).as_bytes()).unwrap_or(NO_TOKEN);
+        Ok(Bpe { pre, merges: Merges::new(vocab)?, bytes: CHARS.iter().map(token).collect() })
     }
 
     /// Appends the tokens of `text`.
     pub fn encode(&self, vocab: &Vocab, text: &str, out: &mut Vec<Token>) -> Result<()> {
-        let mut rank = self.merges.ranks(vocab)?;
+        let mut joiner = self.merges.joiner(vocab)?;
         let mut merger = Merger::default();
         let mut written = String::new();
         let mut ends = Vec::new();
@@ -85,28 +43,26 @@ impl Bpe {
         for end in ends {
             let piece = &text.as_bytes()[start..end];
             start = end;
-            merger.clear();
+            let symbols = piece.iter().map(|&byte| (CHARS[usize::from(byte)], self.bytes[usize::from(byte)]));
+            let symbols = symbols.filter(|&(_, token)| token != NO_TOKEN);
             written.clear();
-            for &byte in piece.iter().filter(|&&byte| self.bytes[usize::from(byte)]) {
-                let at = written.len();
-                written.push(CHARS[usize::from(byte)]);
-                merger.push(at as u32, written.len() as u32);
-            }
+            written.extend(symbols.clone().map(|(c, _)| c));
             let written = written.as_bytes();
-            if self.pre.ignore_merges
-                && let Some(token) = vocab.find(written)
-            {
-                out.push(token);
-                continue;
-            }
-            let joined = merger.merge(|left, right| rank(&written[left], &written[right]));
-            for symbol in joined {
-                let text = &written[symbol];
-                match vocab.find(text) {
-                    Some(token) => out.push(token),
-                    // A vocabulary that lacks tokens that its merges make: those of one byte, as far as there are any.
-                    None => out.extend(text.iter().filter_map(|&byte| vocab.find(&[byte]))),
+            let parts = |out: &mut Vec<Token>| {
+                merger.clear();
+                symbols.for_each(|(c, token)| merger.push(c.len_utf8(), token));
+                for symbol in merger.merge(written, &mut joiner) {
+                    match symbol.token {
+                        // A vocabulary lacks what its merges make: then tokens of one byte, as far as there are any.
+                        NO_TOKEN => out.extend(written[symbol.range()].iter().filter_map(|&byte| vocab.find(&[byte]))),
+                        token => out.push(token),
+                    }
                 }
+            };
+            match self.pre.ignore_merges.then(|| vocab.find(written)) {
+                Some(Some(token)) => out.push(token),
+                Some(None) => parts(out),
+                None => self.merges.memo.word(vocab, written, out, parts),
             }
         }
         Ok(())

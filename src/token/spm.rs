@@ -1,8 +1,11 @@
 //! SentencePiece BPE: text starts as characters, which are joined to tokens, the highest score first. Characters that
 //! are no tokens fall back to tokens for their bytes.
 
+use std::ops::Range;
+
 use super::Token;
-use super::merge::Merger;
+use super::memo::{Memo, NO_TOKEN};
+use super::merge::{Joins, Merger, Symbol};
 use super::vocab::Vocab;
 use super::work;
 use crate::error::Result;
@@ -23,6 +26,7 @@ pub(super) struct Spm {
     by_word: bool,
     /// Text after the start or a special token gets a space in front.
     pub space_prefix: bool,
+    memo: Memo,
 }
 
 impl Spm {
@@ -41,6 +45,7 @@ impl Spm {
             bytes: (0..=255).map(byte).collect(),
             by_word: (0..n as Token).all(|token| word_len(vocab.text(token)) == vocab.text(token).len()),
             space_prefix: gguf.get_bool("tokenizer.ggml.add_space_prefix")?.unwrap_or(true),
+            memo: Memo::default(),
         })
     }
 
@@ -56,7 +61,7 @@ impl Spm {
         while !rest.is_empty() {
             let (word, after) = rest.split_at(if self.by_word { word_len(rest) } else { rest.len() });
             rest = after;
-            self.encode_word(vocab, word, unknown, &mut merger, out);
+            self.memo.word(vocab, word, out, |out| self.encode_word(vocab, word, unknown, &mut merger, out));
         }
     }
 
@@ -69,20 +74,16 @@ impl Spm {
         out: &mut Vec<Token>,
     ) {
         merger.clear();
-        let mut start = 0;
-        while let Some(&lead) = word.get(start as usize) {
-            let end = start + len_utf8(lead);
-            merger.push(start, end);
-            start = end;
+        let mut rest = word;
+        while let Some(&lead) = rest.first() {
+            let (character, after) = rest.split_at(len_utf8(lead).min(rest.len()));
+            merger.push(character.len(), vocab.find(character).unwrap_or(NO_TOKEN));
+            rest = after;
         }
-        let joined = merger.merge(|left, right| {
-            let token = vocab.find(&word[left.start..right.end])?;
-            Some(self.ranks[token as usize])
-        });
-        for symbol in joined {
-            match vocab.find(&word[symbol.clone()]) {
-                Some(token) => out.push(token),
-                None => self.fall_back(&word[symbol], unknown, out),
+        for symbol in merger.merge(word, &mut Joiner { vocab, spm: self }) {
+            match symbol.token {
+                NO_TOKEN => self.fall_back(&word[symbol.range()], unknown, out),
+                token => out.push(token),
             }
         }
     }
@@ -94,6 +95,24 @@ impl Spm {
             Some(tokens) => out.extend(tokens),
             None => out.extend(unknown),
         }
+    }
+}
+
+/// Joins symbols to tokens.
+struct Joiner<'a> {
+    vocab: &'a Vocab,
+    spm: &'a Spm,
+}
+
+impl Joins for Joiner<'_> {
+    fn weigh(&mut self, word: &[u8], left: &Symbol, right: &Symbol) -> Option<(u32, u32)> {
+        let find = || self.vocab.find(&word[left.range().start..right.range().end]);
+        let token = self.spm.memo.pair(left.token, right.token, find)?;
+        Some((self.spm.ranks[token as usize], token))
+    }
+
+    fn token(&mut self, _word: &[u8], token: Token, _joined: Range<usize>) -> Token {
+        token
     }
 }
 
@@ -109,7 +128,7 @@ fn word_len(text: &[u8]) -> usize {
 }
 
 /// The length of a character by its first byte.
-fn len_utf8(lead: u8) -> u32 {
+fn len_utf8(lead: u8) -> usize {
     match lead {
         0..0xc0 => 1,
         0xc0..0xe0 => 2,

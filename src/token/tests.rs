@@ -257,6 +257,28 @@ fn sentencepiece_text_survives_the_round_trip_but_for_the_space_in_front() {
     }
 }
 
+#[test]
+fn what_was_encoded_before_changes_nothing() {
+    let mut state = 3;
+    for file in [bpe("gpt-2"), bpe("llama-bpe"), spm(true), spm(false), spaced_spm(), words()] {
+        let used = file.open().unwrap();
+        for _ in 0..100 {
+            let text = random_text(&mut state);
+            let tokens = file.open().unwrap().encode(&text, PARSED).unwrap();
+            assert_eq!(used.encode(&text, PARSED).unwrap(), tokens, "{text:?}");
+            assert_eq!(used.encode(&text, PARSED).unwrap(), tokens, "{text:?}");
+        }
+    }
+    // A word that is a token, and yet comes out as others.
+    let file =
+        vocab(&["a", "b", "c", "ab", "abc", "bc"].map(|text| (text, NORMAL))).str("tokenizer.ggml.model", "gpt2");
+    let tokenizer = file.strs("tokenizer.ggml.merges", &["a b", "b c"]).open().unwrap();
+    for _ in 0..3 {
+        assert_eq!(names(&tokenizer, "abc", PLAIN), ["ab", "c"]);
+        assert_eq!(names(&tokenizer, "bc", PLAIN), ["bc"]);
+    }
+}
+
 /// What texts without any structure are made of.
 const UNITS: [&str; 18] = [
     "a",

@@ -8,8 +8,9 @@ use unicode_general_category::{GeneralCategory, get_general_category};
 use unicode_normalization::UnicodeNormalization;
 
 use super::Token;
-use super::bpe::Merges;
+use super::memo::NO_TOKEN;
 use super::merge::Merger;
+use super::merges::Merges;
 use super::split::is_punctuation;
 use super::vocab::Vocab;
 use crate::error::Result;
@@ -29,7 +30,7 @@ impl Words {
 
     /// Appends the tokens of `text`; a character that is no token becomes the unknown one.
     pub fn encode(&self, vocab: &Vocab, text: &str, unknown: Option<Token>, out: &mut Vec<Token>) -> Result<()> {
-        let mut rank = self.merges.ranks(vocab)?;
+        let mut joiner = self.merges.joiner(vocab)?;
         let mut merger = Merger::default();
         let text = normalize(text);
         let mut word = String::new();
@@ -37,15 +38,18 @@ impl Words {
             word.clear();
             word.push_str(piece);
             word.push_str(END);
-            merger.clear();
-            for (at, c) in piece.char_indices() {
-                let end = at + c.len_utf8();
-                let end = if end == piece.len() { word.len() } else { end };
-                merger.push(at as u32, end as u32);
-            }
-            let word = word.as_bytes();
-            let joined = merger.merge(|left, right| rank(&word[left], &word[right]));
-            out.extend(joined.filter_map(|symbol| vocab.find(&word[symbol]).or(unknown)));
+            self.merges.memo.word(vocab, word.as_bytes(), out, |out| {
+                merger.clear();
+                for (at, c) in piece.char_indices() {
+                    let end = at + c.len_utf8();
+                    let end = if end == piece.len() { word.len() } else { end };
+                    merger.push(end - at, vocab.find(&word.as_bytes()[at..end]).unwrap_or(NO_TOKEN));
+                }
+                let joined = merger.merge(word.as_bytes(), &mut joiner);
+                out.extend(
+                    joined.filter_map(|symbol| Some(symbol.token).filter(|&token| token != NO_TOKEN).or(unknown)),
+                );
+            });
         }
         Ok(())
     }
