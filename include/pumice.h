@@ -64,6 +64,13 @@
 #define PUMICE_KEY_MODEL_PRELOAD "model.preload"
 
 /**
+ * The path of a file with a classification head for pumice_session_classify, in place of the model's own if
+ * it has one; empty for none. PUMICE_ERR_MISMATCH if it was made for models of another architecture or
+ * width. (string, default "")
+ */
+#define PUMICE_KEY_MODEL_HEAD "model.head"
+
+/**
  * Positions that a sequence may have; 0 for as many as the model was trained on. Memory is taken as it is
  * needed. (int, default 0)
  */
@@ -104,6 +111,19 @@
  * 1 keeps the final hidden state of each output too, for pumice_session_embedding. (int, default 0)
  */
 #define PUMICE_KEY_SESSION_EMBEDDINGS "session.embeddings"
+
+/**
+ * What pumice_session_embed makes of the hidden states of a text's tokens: their "mean", the "last", the
+ * first ("cls"), or "none": all of them; "auto" for what the model's file says, and the mean if it says
+ * nothing. (string, default "auto")
+ */
+#define PUMICE_KEY_SESSION_POOLING "session.pooling"
+
+/**
+ * 1 divides what pumice_session_embed gives by its length (the root of the sum of squares), vector by
+ * vector. (int, default 1)
+ */
+#define PUMICE_KEY_SESSION_NORMALIZE "session.normalize"
 
 /**
  * Divides the logits before the draw, at least 0. 0 is greedy: always the most likely token. (float,
@@ -699,8 +719,8 @@ PUMICE_API void PUMICE_CALL pumice_model_free(pumice_model *model);
 
 /**
  * A number that describes the model: "n_ctx_train" (positions it was trained on), "n_embd", "n_layer", "n_head",
- * "n_head_kv", "head_dim", "n_ff", "n_vocab", "memory.weights" (bytes of the file). PUMICE_ERR_NOT_FOUND for other
- * names.
+ * "n_head_kv", "head_dim", "n_ff", "n_vocab", "n_labels" (classes of its classification head, 0 without one),
+ * "memory.weights" (bytes of the file). PUMICE_ERR_NOT_FOUND for other names.
  */
 PUMICE_API pumice_status PUMICE_CALL pumice_model_get_int(const pumice_model *model, const char *name,
     int64_t *out, pumice_error *err);
@@ -846,8 +866,9 @@ PUMICE_API pumice_status PUMICE_CALL pumice_session_new(const pumice_model *mode
 
 /**
  * Changes how a session runs from the next call on, by those of PUMICE_KEY_SESSION_* that have been set in `opts` (and
- * not unset again): "session.threads", "session.chunk", "session.kernels" and "session.memory_limit". "session.n_ctx" and
- * "session.embeddings" may be set, but only to what they are. PUMICE_ERR_INVALID otherwise; nothing has changed then.
+ * not unset again): "session.threads", "session.chunk", "session.kernels", "session.memory_limit", "session.pooling" and
+ * "session.normalize". The others may be set, but only to what they are. PUMICE_ERR_INVALID otherwise; nothing has changed
+ * then.
  */
 PUMICE_API pumice_status PUMICE_CALL pumice_session_configure(pumice_session *session,
     const pumice_options *opts, pumice_error *err);
@@ -1113,6 +1134,38 @@ PUMICE_API pumice_status PUMICE_CALL pumice_session_generate(pumice_session *ses
 PUMICE_API pumice_status PUMICE_CALL pumice_session_score(pumice_session *session, const pumice_token *prompt,
     size_t prompt_count, const pumice_token *const *continuations, const size_t *counts, size_t count,
     double *logprobs, pumice_error *err);
+
+/**
+ * A text as a vector: the final hidden states of `count` tokens (1 or more), those that the output matrix would make logits
+ * of, pooled and normalized as "session.pooling" and "session.normalize" say. Stores the number of floats in `len`,
+ * "n_embd" (see pumice_model_get_int), or with the pooling "none" `count` times as many, token by token; and the floats in
+ * `out` if it has room for them (`cap` floats). NULL and 0 just ask for the number, which takes no time and no notice of
+ * what the tokens are.
+ *
+ * No logits are computed, and "session.embeddings" makes no difference. The text is fed to a sequence that is forgotten, all
+ * others stay as they are; afterwards there are no outputs, also if the call fails. Statuses as for pumice_session_decode;
+ * PUMICE_ERR_BUFFER_TOO_SMALL.
+ */
+PUMICE_API pumice_status PUMICE_CALL pumice_session_embed(pumice_session *session, const pumice_token *tokens,
+    size_t count, float *out, size_t cap, size_t *len, pumice_error *err);
+
+/**
+ * What the model's classification head (its own, or that of "model.head") makes of `count` tokens: a score for each class,
+ * "n_labels" of them (see pumice_model_get_int), named by pumice_model_label. They are logits: the greatest decides, and
+ * their softmax are the probabilities. Stores their number in `len`, and the scores in `scores` if it has room for them (`cap`
+ * floats); NULL and 0 just ask for the number. How the hidden states are pooled for it, the head itself says.
+ * PUMICE_ERR_INVALID if there is no head; otherwise as pumice_session_embed.
+ */
+PUMICE_API pumice_status PUMICE_CALL pumice_session_classify(pumice_session *session,
+    const pumice_token *tokens, size_t count, float *scores, size_t cap, size_t *len, pumice_error *err);
+
+/**
+ * The name of a class of the model's classification head: stores a pointer to its `len` bytes of UTF-8, not NUL-terminated,
+ * borrowed from the model. `index` is that of its score; without names of its own, a head's classes are "LABEL_0",
+ * "LABEL_1" and so on. PUMICE_ERR_NOT_FOUND beyond the last, and if there is no head.
+ */
+PUMICE_API pumice_status PUMICE_CALL pumice_model_label(const pumice_model *model, size_t index,
+    const char **text, size_t *len, pumice_error *err);
 
 #ifdef __cplusplus
 } /* extern "C" */

@@ -403,12 +403,17 @@ public:
 
     Options &metadata_only(detail::Truth on) { return set_int(PUMICE_KEY_MODEL_METADATA_ONLY, on.value); }
     Options &preload(detail::Truth on) { return set_int(PUMICE_KEY_MODEL_PRELOAD, on.value); }
+    /// A file with a classification head, for Session::classify.
+    Options &head(std::string_view path) { return set_string(PUMICE_KEY_MODEL_HEAD, path); }
 
     Options &n_ctx(detail::Integer positions) { return set_int(PUMICE_KEY_SESSION_N_CTX, positions.value); }
     Options &threads(detail::Integer count) { return set_int(PUMICE_KEY_SESSION_THREADS, count.value); }
     Options &chunk(detail::Integer tokens) { return set_int(PUMICE_KEY_SESSION_CHUNK, tokens.value); }
     Options &memory_limit(detail::Integer bytes) { return set_int(PUMICE_KEY_SESSION_MEMORY_LIMIT, bytes.value); }
     Options &embeddings(detail::Truth keep) { return set_int(PUMICE_KEY_SESSION_EMBEDDINGS, keep.value); }
+    /// What Session::embed gives: "mean", "last", "cls", "none" or "auto"; and whether its vectors are of length 1.
+    Options &pooling(std::string_view name) { return set_string(PUMICE_KEY_SESSION_POOLING, name); }
+    Options &normalize(detail::Truth on) { return set_int(PUMICE_KEY_SESSION_NORMALIZE, on.value); }
     /// "f16" or "f32": what keys and values are kept as.
     Options &kv_type(std::string_view name) { return set_string(PUMICE_KEY_SESSION_KV_TYPE, name); }
     Options &kernels(std::string_view name) { return set_string(PUMICE_KEY_SESSION_KERNELS, name); }
@@ -682,6 +687,23 @@ public:
         });
     }
 
+    /// The names of the classification head's classes; none without a head.
+    Result<std::vector<std::string>> labels() const
+    {
+        detail::Call call;
+        std::int64_t count = 0;
+        std::vector<std::string> out;
+        bool good = call.then(pumice_model_get_int(get(), "n_labels", &count, call.err()));
+        while (good && static_cast<std::int64_t>(out.size()) < count) {
+            const char *text = nullptr;
+            std::size_t len = 0;
+            good = call.then(pumice_model_label(get(), out.size(), &text, &len, call.err()));
+            if (good)
+                out.emplace_back(text, len);
+        }
+        return call.result(std::move(out));
+    }
+
     /// Cuts text into tokens. `flags`: add_special, parse_special or both; leave parse_special off for text from people
     /// who should not be able to forge control tokens.
     Result<std::vector<Token>> tokenize(std::string_view text, std::int32_t flags = add_special) const
@@ -882,7 +904,8 @@ public:
 
     const Model &model() const noexcept { return model_; }
 
-    /// Changes threads, chunk, kernels and memory limit to those that are set in the options, from the next call on.
+    /// Changes threads, chunk, kernels, memory limit, pooling and normalize to those that are set in the options, from the
+    /// next call on.
     Result<void> configure(const Options &options)
     {
 #if defined(PUMICE_NO_EXCEPTIONS)
@@ -960,6 +983,29 @@ public:
         return call.result(std::move(out));
     }
 
+    /// A text as a vector: the final hidden states of its tokens, pooled and normalized as Options::pooling and
+    /// Options::normalize of the session say: "n_embd" values, or as many for each token, one after the other. All sequences
+    /// stay as they are; afterwards there are no outputs.
+    Result<std::vector<float>> embed(Tokens tokens)
+    {
+        detail::Call call;
+        std::vector<float> out;
+        detail::fill(call, out, [&](float *values, std::size_t cap, std::size_t *len) {
+            return pumice_session_embed(get(), tokens.data(), tokens.size(), values, cap, len, call.err());
+        });
+        return call.result(std::move(out));
+    }
+    /// What the model's classification head makes of a text: a score for each of Model::labels. They are logits: the
+    /// greatest decides, their softmax are the probabilities. Status::invalid without a head; otherwise as embed.
+    Result<std::vector<float>> classify(Tokens tokens)
+    {
+        detail::Call call;
+        std::vector<float> out;
+        detail::fill(call, out, [&](float *scores, std::size_t cap, std::size_t *len) {
+            return pumice_session_classify(get(), tokens.data(), tokens.size(), scores, cap, len, call.err());
+        });
+        return call.result(std::move(out));
+    }
     /// How likely a prompt goes on in each of several ways: the natural logarithm of each continuation's probability
     /// after it. The prompt is fed to sequence 0; what that has in common with it already is not computed again. It is
     /// best tokenized together with each continuation, and cut where those differ. Afterwards there are no outputs.

@@ -340,13 +340,13 @@ impl Call {
         Ok(Some(Room { at: buffer, left: needed, call: PhantomData }))
     }
 
-    /// Checks where [`Self::fill_text`] writes, for calls that have work to do before.
-    pub fn room(&self, buffer: *mut c_char, cap: usize, len: *mut usize) -> Result<(), Fail> {
+    /// Checks where [`Self::fill`] and [`Self::fill_text`] write, for calls that have work to do before.
+    pub fn room<T>(&self, name: &'static str, buffer: *mut T, cap: usize, len: *mut usize) -> Result<(), Fail> {
         self.out("the place for the size", len)?;
-        if buffer.is_null() && cap > 0 { Err(Fail::null("buf")) } else { Ok(()) }
+        self.buffer(name, buffer, cap).map(drop)
     }
 
-    /// The same for text, with a NUL behind it if there is room.
+    /// As [`Self::fill`] for text, with a NUL behind it if there is room.
     pub fn fill_text(&self, text: &[u8], buffer: *mut c_char, cap: usize, len: *mut usize) -> Result<(), Fail> {
         self.fill(text, "buf", buffer.cast(), cap, len)?;
         if !buffer.is_null() && text.len() < cap {

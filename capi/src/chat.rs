@@ -37,7 +37,7 @@ pub unsafe extern "C" fn pumice_model_chat_format(
             messages.push((call.name("a role", *role)?, call.name("a content", *content)?));
         }
         let flags = self::flags(flags, PUMICE_CHAT_GENERATION_PROMPT)?;
-        call.room(buf, cap, len)?;
+        call.room("buf", buf, cap, len)?;
         let text = format(model, tmpl, &messages, flags & PUMICE_CHAT_GENERATION_PROMPT != 0)?;
         call.fill_text(text.as_bytes(), buf, cap, len)
     })
@@ -62,7 +62,7 @@ pub unsafe extern "C" fn pumice_model_chat_format_json(
         let model = call.shared::<Shared>(model)?;
         let tmpl = if tmpl.is_null() { None } else { Some(call.name("tmpl", tmpl)?) };
         let json = call.text("json", json, json_len)?;
-        call.room(buf, cap, len)?;
+        call.room("buf", buf, cap, len)?;
         let text = format_json(model, tmpl, json)?;
         call.fill_text(text.as_bytes(), buf, cap, len)
     })

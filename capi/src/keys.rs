@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use pumice::pool::MAX_THREADS;
-use pumice::{Error, GenerateOptions, Kernels, KvType, ModelOptions, SamplerOptions, SessionOptions};
+use pumice::{Error, GenerateOptions, Kernels, KvType, ModelOptions, Pooling, SamplerOptions, SessionOptions};
 
 use crate::abi::{PUMICE_CONTINUE, pumice_progress_fn};
 
@@ -13,6 +13,7 @@ use crate::abi::{PUMICE_CONTINUE, pumice_progress_fn};
 pub struct Options {
     pub model: ModelOptions,
     pub session: SessionOptions,
+    pub vectors: Vectors,
     pub sampler: SamplerOptions,
     pub generate: GenerateOptions,
     pub progress: Progress,
@@ -21,9 +22,9 @@ pub struct Options {
 }
 
 impl Options {
-    /// `session` with those of its options changed that have been set here.
-    pub fn change(&self, session: &SessionOptions) -> Result<SessionOptions, String> {
-        let mut changed = Self { session: session.clone(), ..Self::default() };
+    /// `session` and `vectors` with those of their options changed that have been set here.
+    pub fn change(&self, session: &SessionOptions, vectors: Vectors) -> Result<(SessionOptions, Vectors), String> {
+        let mut changed = Self { session: session.clone(), vectors, ..Self::default() };
         for key in KEYS.iter().filter(|key| key.name.starts_with("session.") && self.set.contains(key.name)) {
             match key.kind {
                 Kind::Int { get, set } => set(&mut changed, get(self))?,
@@ -31,7 +32,21 @@ impl Options {
                 Kind::Text { get, set, .. } => set(&mut changed, &get(self))?,
             }
         }
-        Ok(changed.session)
+        Ok((changed.session, changed.vectors))
+    }
+}
+
+/// How a session makes vectors of texts, which the core is told in each call.
+#[derive(Clone, Copy)]
+pub struct Vectors {
+    /// `None`: as the model's file says.
+    pub pooling: Option<Pooling>,
+    pub normalize: bool,
+}
+
+impl Default for Vectors {
+    fn default() -> Self {
+        Self { pooling: None, normalize: true }
     }
 }
 
@@ -171,6 +186,19 @@ pub static KEYS: &[Key] = &[
         doc: "1 brings the whole mapped file into memory before the model is opened, instead of when it is used.",
     },
     Key {
+        name: "model.head",
+        kind: Kind::Text {
+            get: |o| o.model.head.as_ref().map_or_else(String::new, |path| path.display().to_string()),
+            set: |o, path| {
+                o.model.head = (!path.is_empty()).then(|| path.into());
+                Ok(())
+            },
+            unset: |o| o.model.head = None,
+        },
+        doc: "The path of a file with a classification head for pumice_session_classify, in place of the model's own if \
+              it has one; empty for none. PUMICE_ERR_MISMATCH if it was made for models of another architecture or width.",
+    },
+    Key {
         name: "session.n_ctx",
         kind: size!(session.n_ctx, MANY),
         doc: "Positions that a sequence may have; 0 for as many as the model was trained on. Memory is taken as it is \
@@ -231,6 +259,29 @@ pub static KEYS: &[Key] = &[
         name: "session.embeddings",
         kind: truth!(session.embeddings),
         doc: "1 keeps the final hidden state of each output too, for pumice_session_embedding.",
+    },
+    Key {
+        name: "session.pooling",
+        kind: Kind::Text {
+            get: |o| o.vectors.pooling.map_or("auto", Pooling::name).to_owned(),
+            set: |o, name| {
+                let found = Pooling::ALL.into_iter().find(|pooling| pooling.name() == name);
+                if found.is_none() && name != "auto" {
+                    return Err(format!("auto or one of {}", Pooling::ALL.map(Pooling::name).join(", ")));
+                }
+                o.vectors.pooling = found;
+                Ok(())
+            },
+            unset: |o| o.vectors.pooling = None,
+        },
+        doc: "What pumice_session_embed makes of the hidden states of a text's tokens: their \"mean\", the \"last\", the \
+              first (\"cls\"), or \"none\": all of them; \"auto\" for what the model's file says, and the mean if it says \
+              nothing.",
+    },
+    Key {
+        name: "session.normalize",
+        kind: truth!(vectors.normalize),
+        doc: "1 divides what pumice_session_embed gives by its length (the root of the sum of squares), vector by vector.",
     },
     Key {
         name: "sampler.temperature",

@@ -173,8 +173,8 @@ pub unsafe extern "C" fn pumice_model_free(model: *mut pumice_model) {
 }
 
 /// A number that describes the model: "n_ctx_train" (positions it was trained on), "n_embd", "n_layer", "n_head",
-/// "n_head_kv", "head_dim", "n_ff", "n_vocab", "memory.weights" (bytes of the file). PUMICE_ERR_NOT_FOUND for other
-/// names.
+/// "n_head_kv", "head_dim", "n_ff", "n_vocab", "n_labels" (classes of its classification head, 0 without one),
+/// "memory.weights" (bytes of the file). PUMICE_ERR_NOT_FOUND for other names.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pumice_model_get_int(
     model: *const pumice_model,
@@ -194,6 +194,7 @@ pub unsafe extern "C" fn pumice_model_get_int(
             "head_dim" => int(p.head_dim),
             "n_ff" => int(p.n_ff),
             "n_vocab" => int(p.n_vocab),
+            "n_labels" => int(model.labels().len()),
             "memory.weights" => i64::try_from(model.gguf().file_bytes()).unwrap_or(i64::MAX),
             _ => return Err(no_such(name)),
         });

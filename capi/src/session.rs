@@ -9,11 +9,13 @@ use pumice::{Batch, Session};
 use crate::abi::*;
 use crate::call::{Fail, fail, guard, guard_free, guard_new, guard_value, int};
 use crate::handle::Body;
+use crate::keys::Vectors;
 use crate::model::Shared;
 
-/// A session, and the process that its threads are in.
+/// A session, how it makes vectors of texts, and the process that its threads are in.
 pub struct Owned {
     session: Session,
+    pub vectors: Vectors,
     process: u32,
 }
 
@@ -65,13 +67,14 @@ pub unsafe extern "C" fn pumice_session_new(
         let (model, options) = (call.shared::<Shared>(model)?, call.options(opts)?);
         let session = Session::new(model, &options.session)?;
         let canceller = session.canceller();
-        Ok((Owned { session, process: std::process::id() }, Some(canceller)))
+        Ok((Owned { session, vectors: options.vectors, process: std::process::id() }, Some(canceller)))
     })
 }
 
 /// Changes how a session runs from the next call on, by those of PUMICE_KEY_SESSION_* that have been set in `opts` (and
-/// not unset again): "session.threads", "session.chunk", "session.kernels" and "session.memory_limit". "session.n_ctx" and
-/// "session.embeddings" may be set, but only to what they are. PUMICE_ERR_INVALID otherwise; nothing has changed then.
+/// not unset again): "session.threads", "session.chunk", "session.kernels", "session.memory_limit", "session.pooling" and
+/// "session.normalize". The others may be set, but only to what they are. PUMICE_ERR_INVALID otherwise; nothing has changed
+/// then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pumice_session_configure(
     session: *mut pumice_session,
@@ -80,8 +83,11 @@ pub unsafe extern "C" fn pumice_session_configure(
 ) -> pumice_status {
     guard!(err, |call| {
         let (session, options) = (call.exclusive::<Owned>(session)?, call.options(opts)?);
-        let changed = options.change(session.options()).map_err(|text| fail(PUMICE_ERR_INVALID, text))?;
-        Ok(session.configure(&changed)?)
+        let changed = options.change(session.options(), session.vectors);
+        let (changed, vectors) = changed.map_err(|text| fail(PUMICE_ERR_INVALID, text))?;
+        session.configure(&changed)?;
+        session.vectors = vectors;
+        Ok(())
     })
 }
 

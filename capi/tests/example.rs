@@ -97,6 +97,26 @@ fn a_model_in_memory_is_used_and_given_back_once() {
 }
 
 #[test]
+fn texts_are_put_into_the_classes_that_rust_puts_them_into() {
+    let head = support::scratch("example-head").join("head.gguf");
+    support::write_head(&head);
+    let texts = [PROMPT, "\"My dear Mr. Bennet,\"", "Zebra"];
+    let output = run(&example("classify"), &[&[head.to_str().unwrap()], &texts[..]].concat());
+
+    let options = ModelOptions { head: Some(head), ..ModelOptions::default() };
+    let model = Model::open(support::model(), &options).unwrap();
+    let mut session = Session::new(&model, &SessionOptions::default()).unwrap();
+    let expected = texts.map(|text| {
+        let tokens = model.tokenizer().unwrap().encode(text, EncodeOptions::default()).unwrap();
+        let scores = session.classify(&tokens).unwrap();
+        let best = usize::from(scores[1] > scores[0]);
+        let rest = f64::from(scores[1 - best] - scores[best]).exp();
+        format!("{}\t{:.3}\t{text}\n", model.label(best).unwrap(), 1.0 / (1.0 + rest))
+    });
+    assert_eq!(text(output.stdout), expected.concat());
+}
+
+#[test]
 fn ctrl_c_ends_a_generation_and_not_the_program() {
     let mut command = Command::new(example("cancel"));
     let mut child = command.arg(support::model()).arg(PROMPT).stdout(Stdio::piped()).spawn().unwrap();

@@ -392,6 +392,7 @@ fn no_function_minds_bad_arguments() {
     let dir = support::scratch("misuse");
     let table = format!("static const struct misuse misuses[] = {{\n{}}};\n", cases.table);
     std::fs::write(dir.join("cases.h"), cases.functions + &table).unwrap();
+    support::write_head(&dir.join("head.gguf"));
     let source = dir.join("misuse.c");
     std::fs::copy(support::root().join("capi/tests/misuse/misuse.c"), &source).unwrap();
     let program = support::compile(&source, &dir);

@@ -1,4 +1,4 @@
-/* What models are good for besides text: how likely continuations are. */
+/* What models are good for besides text: how likely continuations are, texts as vectors, classes of texts. */
 
 #include <math.h>
 
@@ -135,18 +135,25 @@ static void PUMICE_CALL on_step(void *data, int32_t level, const char *message, 
         pumice_session_cancel(steps->session);
 }
 
-/* A prompt and its continuations are one call: that one of its steps is over does not save it. */
+/* Each is one call: that one of its steps is over does not save it. */
 static void cancelled(void)
 {
     struct steps steps = {NULL, 0};
     pumice_model *model = open_model();
     pumice_options *opts = NULL;
     double out[COUNT(ways)] = {7};
+    static float vector[4096];
+    size_t len = 99;
 
     CHECK(pumice_options_new(&opts, err) == PUMICE_OK);
+    CHECK(pumice_options_set_int(opts, PUMICE_KEY_SESSION_CHUNK, 4, err) == PUMICE_OK);
     CHECK(pumice_options_set_log(opts, PUMICE_LOG_DEBUG, on_step, &steps, NULL, err) == PUMICE_OK);
     CHECK(pumice_session_new(model, opts, &steps.session, err) == PUMICE_OK);
-    steps.left = 1;
+    steps.left = 2;
+    CHECK(pumice_session_embed(steps.session, prompt, 10, vector, 4096, &len, err) == PUMICE_ERR_CANCELLED);
+    CHECK(vector[0] == 0 && len == 99 && number(steps.session, "memory.kv") == 0);
+    CHECK(pumice_session_embed(steps.session, prompt, 10, vector, 4096, &len, err) == PUMICE_OK && vector[0] != 0);
+    steps.left = 3;
     CHECK(pumice_session_score(steps.session, prompt, 10, ways, lengths, 5, out, err) == PUMICE_ERR_CANCELLED);
     CHECK(out[0] == 7 && holds(steps.session, prompt, 10));
     CHECK(pumice_session_score(steps.session, prompt, 10, ways, lengths, 5, out, err) == PUMICE_OK && out[0] < 0);
@@ -155,19 +162,271 @@ static void cancelled(void)
     pumice_model_free(model);
 }
 
-int main(int argc, char **argv)
+/* The final hidden states of a text, as they are kept beside the logits: [token][n_embd]. */
+static float *hidden_states(const pumice_model *model, const pumice_token *tokens, size_t count, size_t *n_embd)
 {
+    pumice_session *session = new_session(model, PUMICE_KEY_SESSION_EMBEDDINGS, 1);
+    pumice_batch *batch = NULL;
+    const float *row = NULL;
+    float *rows = NULL;
     size_t i;
 
-    if (argc != 2)
+    CHECK(pumice_batch_new(&batch, err) == PUMICE_OK);
+    CHECK(pumice_batch_add(batch, 0, tokens, count, PUMICE_OUTPUTS_ALL, err) == PUMICE_OK);
+    CHECK(pumice_session_decode_batch(session, batch, err) == PUMICE_OK);
+    for (i = 0; i < count; i++) {
+        CHECK(pumice_session_embedding(session, i, &row, n_embd, err) == PUMICE_OK);
+        if (rows == NULL)
+            rows = (float *)malloc(count * *n_embd * sizeof *rows);
+        CHECK(rows != NULL);
+        memcpy(rows + i * *n_embd, row, *n_embd * sizeof *rows);
+    }
+    pumice_batch_free(batch);
+    pumice_session_free(session);
+    return rows;
+}
+
+static void configure(pumice_session *session, const char *pooling, int normalize)
+{
+    pumice_options *opts = NULL;
+    CHECK(pumice_options_new(&opts, err) == PUMICE_OK);
+    CHECK(pumice_options_set_string(opts, PUMICE_KEY_SESSION_POOLING, pooling, strlen(pooling), err) == PUMICE_OK);
+    CHECK(pumice_options_set_int(opts, PUMICE_KEY_SESSION_NORMALIZE, normalize, err) == PUMICE_OK);
+    CHECK(pumice_session_configure(session, opts, err) == PUMICE_OK);
+    pumice_options_free(opts);
+}
+
+#define N COUNT(prompt)
+
+static void vectors(void)
+{
+    static const pumice_token bad[] = {1, 1 << 20};
+    pumice_model *model = open_model();
+    pumice_session *session = new_session(model, PUMICE_KEY_SESSION_N_CTX, 64);
+    pumice_options *opts = NULL;
+    size_t n_embd = 0, len = 0, outputs = 9, i, t;
+    float *rows = hidden_states(model, prompt, N, &n_embd), *out = (float *)malloc(N * n_embd * sizeof *out);
+    double length = 0, mean;
+
+    CHECK(out != NULL);
+    CHECK(pumice_session_decode(session, other, COUNT(other), err) == PUMICE_OK);
+
+    /* the mean, of length 1 */
+    CHECK(pumice_session_embed(session, prompt, N, NULL, 0, &len, err) == PUMICE_OK && len == n_embd);
+    CHECK(pumice_session_output_count(session, &outputs, err) == PUMICE_OK && outputs == 1);
+    CHECK(pumice_session_embed(session, prompt, N, out, n_embd, &len, err) == PUMICE_OK && len == n_embd);
+    for (i = 0; i < n_embd; i++)
+        length += (double)out[i] * out[i];
+    CHECK(fabs(length - 1) < 1e-5);
+    configure(session, "mean", 0);
+    CHECK(pumice_session_embed(session, prompt, N, out, N * n_embd, &len, err) == PUMICE_OK && len == n_embd);
+    for (i = 0; i < n_embd; i++) {
+        for (mean = 0, t = 0; t < N; t++)
+            mean += rows[t * n_embd + i] / (double)N;
+        CHECK(fabs(out[i] - mean) < 1e-5);
+    }
+
+    /* one of them, and all */
+    configure(session, "last", 0);
+    CHECK(pumice_session_embed(session, prompt, N, out, n_embd, &len, err) == PUMICE_OK && len == n_embd);
+    CHECK(memcmp(out, &rows[(N - 1) * n_embd], n_embd * sizeof *out) == 0);
+    configure(session, "cls", 0);
+    CHECK(pumice_session_embed(session, prompt, N, out, n_embd, &len, err) == PUMICE_OK && len == n_embd);
+    CHECK(memcmp(out, rows, n_embd * sizeof *out) == 0);
+    configure(session, "none", 0);
+    CHECK(pumice_session_embed(session, prompt, N, out, N * n_embd, &len, err) == PUMICE_OK && len == N * n_embd);
+    CHECK(memcmp(out, rows, N * n_embd * sizeof *out) == 0);
+
+    /* what the session held is there, its outputs are not */
+    CHECK(holds(session, other, COUNT(other)));
+    CHECK(pumice_session_output_count(session, &outputs, err) == PUMICE_OK && outputs == 0);
+
+    out[0] = 7;
+    len = 99;
+    CHECK(pumice_session_embed(session, prompt, 0, out, n_embd, &len, err) == PUMICE_ERR_INVALID);
+    CHECK(pumice_session_embed(session, bad, 2, out, N * n_embd, &len, err) == PUMICE_ERR_INVALID);
+    CHECK(pumice_session_embed(session, very_long, 65, NULL, n_embd, &len, err) == PUMICE_ERR_NULL && len == 99);
+    CHECK(pumice_session_embed(session, prompt, N, out, N * n_embd - 1, &len, err) == PUMICE_ERR_BUFFER_TOO_SMALL);
+    CHECK(out[0] == 7 && len == N * n_embd);
+    configure(session, "auto", 1);
+    CHECK(pumice_session_embed(session, very_long, 65, out, n_embd, &len, err) == PUMICE_ERR_CONTEXT_FULL);
+    CHECK(pumice_session_embed(session, very_long, 64, out, n_embd, &len, err) == PUMICE_OK && len == n_embd);
+
+    CHECK(pumice_options_new(&opts, err) == PUMICE_OK);
+    CHECK(pumice_options_set_string(opts, PUMICE_KEY_SESSION_POOLING, "median", 6, err) == PUMICE_ERR_INVALID);
+    CHECK(strstr(pumice_error_message(err), "none, mean, cls, last") != NULL);
+    pumice_options_free(opts);
+    free(rows);
+    free(out);
+    pumice_session_free(session);
+    pumice_model_free(model);
+}
+
+/* GGUF files, written byte by byte. */
+static void put(FILE *file, unsigned long long value, int bytes)
+{
+    for (; bytes > 0; bytes--, value >>= 8)
+        CHECK(fputc((int)(value & 0xff), file) != EOF);
+}
+
+static void put_text(FILE *file, const char *text)
+{
+    put(file, strlen(text), 8);
+    CHECK(fputs(text, file) != EOF);
+}
+
+static void align(FILE *file)
+{
+    while (ftell(file) % 32 != 0)
+        put(file, 0, 1);
+}
+
+static float weight(size_t i)
+{
+    return (float)(i * 37 % 101) / 50.0f - 1.0f;
+}
+
+/* A head of three classes, W x + b of the mean hidden state. */
+static void write_head(const char *file_name, const char *arch, size_t n_embd)
+{
+    static const char *const labels[3] = {"no", "maybe", "yes"};
+    float *weights = (float *)malloc(3 * n_embd * sizeof *weights);
+    FILE *file = fopen(file_name, "wb");
+    char key[64];
+    size_t i;
+
+    CHECK(file != NULL && weights != NULL);
+    CHECK(fputs("GGUF", file) != EOF);
+    put(file, 3, 4); /* version */
+    put(file, 2, 8); /* tensors */
+    put(file, 3, 8); /* keys */
+    put_text(file, "general.architecture");
+    put(file, 8, 4); /* a string */
+    put_text(file, arch);
+    sprintf(key, "%s.classifier.pooling_type", arch);
+    put_text(file, key);
+    put(file, 4, 4); /* a uint32 */
+    put(file, 1, 4); /* the mean */
+    sprintf(key, "%s.classifier.output_labels", arch);
+    put_text(file, key);
+    put(file, 9, 4); /* an array */
+    put(file, 8, 4); /* of strings */
+    put(file, 3, 8);
+    for (i = 0; i < 3; i++)
+        put_text(file, labels[i]);
+    put_text(file, "cls.output.weight");
+    put(file, 2, 4); /* dimensions */
+    put(file, n_embd, 8);
+    put(file, 3, 8);
+    put(file, 0, 4); /* float32 */
+    put(file, 0, 8); /* where it begins */
+    put_text(file, "cls.output.bias");
+    put(file, 1, 4);
+    put(file, 3, 8);
+    put(file, 0, 4);
+    put(file, (3 * n_embd * sizeof *weights + 31) / 32 * 32, 8);
+    align(file);
+    for (i = 0; i < 3 * n_embd; i++)
+        weights[i] = weight(i);
+    CHECK(fwrite(weights, sizeof *weights, 3 * n_embd, file) == 3 * n_embd);
+    align(file);
+    CHECK(fwrite(weights, sizeof *weights, 3, file) == 3);
+    CHECK(fclose(file) == 0);
+    free(weights);
+}
+
+static pumice_status open_with_head(const char *head, pumice_model **model)
+{
+    pumice_options *opts = NULL;
+    pumice_status status;
+
+    CHECK(pumice_options_new(&opts, err) == PUMICE_OK);
+    CHECK(pumice_options_set_string(opts, PUMICE_KEY_MODEL_HEAD, head, strlen(head), err) == PUMICE_OK);
+    status = pumice_model_open(path, opts, model, err);
+    pumice_options_free(opts);
+    return status;
+}
+
+static int is_label(const pumice_model *model, size_t index, const char *expected)
+{
+    const char *text = NULL;
+    size_t len = 0;
+    CHECK(pumice_model_label(model, index, &text, &len, err) == PUMICE_OK);
+    return len == strlen(expected) && memcmp(text, expected, len) == 0;
+}
+
+static int64_t labels_of(const pumice_model *model)
+{
+    int64_t count = -1;
+    CHECK(pumice_model_get_int(model, "n_labels", &count, err) == PUMICE_OK);
+    return count;
+}
+
+static void classes(const char *head)
+{
+    pumice_model *model = open_model();
+    pumice_session *session = new_session(model, NULL, 0);
+    size_t n_embd = 0, len = 99, class_, i, t;
+    float *rows = hidden_states(model, prompt, N, &n_embd), scores[4] = {7, 7, 7, 7};
+    const char *text = path;
+
+    /* without a head */
+    CHECK(labels_of(model) == 0);
+    CHECK(pumice_model_label(model, 0, &text, &len, err) == PUMICE_ERR_NOT_FOUND && text == path);
+    CHECK(pumice_session_classify(session, prompt, N, scores, 4, &len, err) == PUMICE_ERR_INVALID);
+    CHECK(pumice_session_classify(session, prompt, N, NULL, 0, &len, err) == PUMICE_ERR_INVALID);
+    CHECK(scores[0] == 7 && len == 99);
+    pumice_session_free(session);
+    pumice_model_free(model);
+
+    /* heads that do not fit */
+    CHECK(open_with_head("/nowhere.gguf", &model) == PUMICE_ERR_IO && model == NULL);
+    CHECK(open_with_head(path, &model) == PUMICE_ERR_FORMAT && model == NULL);
+    write_head(head, "gpt2", n_embd);
+    CHECK(open_with_head(head, &model) == PUMICE_ERR_MISMATCH && model == NULL);
+
+    write_head(head, "llama", n_embd);
+    CHECK(open_with_head(head, &model) == PUMICE_OK);
+    CHECK(remove(head) == 0); /* it is open */
+    CHECK(labels_of(model) == 3);
+    CHECK(is_label(model, 0, "no") && is_label(model, 1, "maybe") && is_label(model, 2, "yes"));
+    CHECK(pumice_model_label(model, 3, &text, &len, err) == PUMICE_ERR_NOT_FOUND && text == path && len == 99);
+    session = new_session(model, NULL, 0);
+    CHECK(pumice_session_decode(session, other, COUNT(other), err) == PUMICE_OK);
+    CHECK(pumice_session_classify(session, prompt, N, NULL, 0, &len, err) == PUMICE_OK && len == 3);
+    CHECK(pumice_session_classify(session, prompt, N, scores, 2, &len, err) == PUMICE_ERR_BUFFER_TOO_SMALL);
+    CHECK(scores[0] == 7 && pumice_session_classify(session, prompt, 0, scores, 3, &len, err) == PUMICE_ERR_INVALID);
+    CHECK(scores[0] == 7 && pumice_session_classify(session, prompt, N, scores, 4, &len, err) == PUMICE_OK);
+    for (class_ = 0; class_ < 3; class_++) {
+        double sum = weight(class_);
+        for (i = 0; i < n_embd; i++)
+            for (t = 0; t < N; t++)
+                sum += weight(class_ * n_embd + i) * (double)rows[t * n_embd + i] / (double)N;
+        CHECK(fabs(scores[class_] - sum) < 1e-4 * (1 + fabs(sum)));
+    }
+    CHECK(scores[3] == 7 && len == 3 && holds(session, other, COUNT(other)));
+    free(rows);
+    pumice_session_free(session);
+    pumice_model_free(model);
+}
+
+int main(int argc, char **argv)
+{
+    char head[512];
+    size_t i;
+
+    if (argc != 2 || strlen(argv[0]) > 500)
         return 2;
     path = argv[1];
+    sprintf(head, "%s.gguf", argv[0]);
     err = pumice_error_new();
     for (i = 0; i < COUNT(very_long); i++)
         very_long[i] = (pumice_token)(50 + i);
     scores();
     refusals();
     cancelled();
+    vectors();
+    classes(head);
     pumice_error_free(err);
     return 0;
 }

@@ -39,7 +39,7 @@ static struct {
 } good, freed;
 
 static const char *path, *scratch;
-static char state_path[512], saved_path[512];
+static char state_path[512], saved_path[512], head_path[512];
 static unsigned char state[1 << 16];
 static size_t state_size;
 static unsigned char *file;
@@ -128,7 +128,8 @@ static void make_options(pumice_options **out)
     need(pumice_options_set_int(*out, PUMICE_KEY_SESSION_THREADS, 1, good.error) == PUMICE_OK, "threads");
     need(pumice_options_set_int(*out, PUMICE_KEY_SESSION_EMBEDDINGS, 1, good.error) == PUMICE_OK, "embeddings");
     need(pumice_options_set_int(*out, PUMICE_KEY_GENERATE_MAX_TOKENS, 2, good.error) == PUMICE_OK, "max_tokens");
-    need(pumice_options_set_int(*out, PUMICE_KEY_SESSION_EMBEDDINGS, 1, good.error) == PUMICE_OK, "embeddings");
+    need(pumice_options_set_string(*out, PUMICE_KEY_MODEL_HEAD, head_path, strlen(head_path), good.error) == PUMICE_OK,
+        "head");
 }
 
 /* A session that has been fed, which a fork would spoil: each process makes its own. */
@@ -155,6 +156,7 @@ static void prepare(void)
     fclose(stream);
     snprintf(state_path, sizeof state_path, "%s/state", scratch);
     snprintf(saved_path, sizeof saved_path, "%s/saved", scratch);
+    snprintf(head_path, sizeof head_path, "%s/head.gguf", scratch);
     memset(unclean, 0xff, sizeof unclean - 1);
     with_misaligned[1] = (const pumice_token *)((const char *)tokens + 1);
     odd_biases[0][1] = (float)NAN;
@@ -163,7 +165,7 @@ static void prepare(void)
 
     good.error = pumice_error_new();
     make_options(&good.options);
-    need(pumice_model_open(path, NULL, &good.model, good.error) == PUMICE_OK, "model");
+    need(pumice_model_open(path, good.options, &good.model, good.error) == PUMICE_OK, "model");
     need(pumice_sampler_new(good.model, NULL, &good.sampler, good.error) == PUMICE_OK, "sampler");
     need(pumice_batch_new(&good.batch, good.error) == PUMICE_OK, "batch");
     need(pumice_batch_add(good.batch, 1, tokens, 3, PUMICE_OUTPUTS_LAST, good.error) == PUMICE_OK, "run");

@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use pumice::gguf::{Encoded, Header};
+use pumice::quant::GgmlType;
+use pumice::{Model, ModelOptions};
+
 pub mod interface;
 
 /// The top of the repository.
@@ -16,6 +20,19 @@ pub fn root() -> PathBuf {
 /// The model that all tests use.
 pub fn model() -> PathBuf {
     root().join("cli/model/austen.gguf")
+}
+
+/// Writes a classification head of two classes, "no" and "yes", for that model: a file for `model.head`.
+pub fn write_head(path: &Path) {
+    let n_embd = Model::open(model(), &ModelOptions::default()).unwrap().params().n_embd;
+    let mut header = Header::new();
+    header.set("general.architecture", "llama");
+    header.set("llama.classifier.output_labels", Encoded::array(["no", "yes"]));
+    header.tensor("cls.output.weight", &[n_embd, 2], GgmlType::F32).unwrap();
+    let mut data = header.write(Vec::new()).unwrap();
+    let weights = (0..2 * n_embd).flat_map(|i| (i as f32 % 7.0 - 3.0).to_le_bytes());
+    data.write(&weights.collect::<Vec<u8>>()).unwrap();
+    std::fs::write(path, data.finish().unwrap()).unwrap();
 }
 
 /// The directory with this profile's libraries. `cargo test` makes no shared library for tests to load, so it is built

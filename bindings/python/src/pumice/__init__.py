@@ -41,7 +41,7 @@ from .log import LogLevel
 from .metadata import Metadata
 from .model import Memory, Model, TokenFlag
 from .sampler import Sampler
-from .session import Outputs, Perf, Session, TokenLogprob
+from .session import LabelScore, Outputs, Perf, Session, TokenLogprob
 from .stream import Finish, Stream
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "InternalError",
     "InvalidError",
     "InvalidSyntaxError",
+    "LabelScore",
     "LogLevel",
     "Memory",
     "Metadata",

@@ -107,6 +107,9 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
         [_H, _H, _TOKENS, c_size_t, _H, TextFn, c_void_p, POINTER(c_int32), _H],
     ),
     "pumice_session_score": (_S, [_H, _TOKENS, c_size_t, _OUT, _SIZE, c_size_t, POINTER(c_double), _H]),
+    "pumice_session_embed": (_S, [_H, _TOKENS, c_size_t, POINTER(c_float), c_size_t, _SIZE, _H]),
+    "pumice_session_classify": (_S, [_H, _TOKENS, c_size_t, POINTER(c_float), c_size_t, _SIZE, _H]),
+    "pumice_model_label": (_S, [_H, c_size_t, _OUT, _SIZE, _H]),
 }
 
 
@@ -251,6 +254,15 @@ def read_tokens(name: str, *arguments: Any, size: int = 256) -> List[int]:
 def _place(tokens: "array[int]") -> Any:
     """Where they are, for C. (An array type of ctypes for each length would cost more than the call.)"""
     return ctypes.byref(c_int32.from_buffer(tokens)) if tokens else None
+
+
+def read_floats(name: str, *arguments: Any) -> Any:
+    """Calls a function that computes floats and fills a buffer with them; how large that is, it tells beforehand."""
+    count = c_size_t()
+    call(name, *arguments, None, 0, ctypes.byref(count))
+    buffer = (c_float * count.value)()
+    call(name, *arguments, buffer, count, ctypes.byref(count))
+    return buffer
 
 
 def borrowed(name: str, *arguments: Any) -> bytes:

@@ -9,7 +9,7 @@ from enum import IntFlag
 from typing import TYPE_CHECKING, Any, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ._ffi import ReadFn, borrowed, c_name, call, create, get_int, read_bytes, read_tokens, token_array
-from ._handle import Handle, Options, Progress
+from ._handle import Handle, Options, OptionValue, Progress
 from ._lend import Buffer, give_back, lend
 from ._watch import Watch, guarded
 from .log import Log
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Message = Mapping[str, Any]
 #: Text, or tokens.
 Prompt = Union[str, Sequence[int]]
+Path = Union[str, "os.PathLike[str]"]
 
 
 class TokenFlag(IntFlag):
@@ -50,6 +51,10 @@ class _Tokenize(IntFlag):
 _DETOKENIZE_SPECIAL = 1
 
 
+def _path(path: Optional[Path]) -> Optional[str]:
+    return None if path is None else os.fspath(path)
+
+
 class Memory(NamedTuple):
     """What a session will take, in bytes."""
 
@@ -70,7 +75,8 @@ class Model(Handle):
     ``metadata_only=True`` reads the file's header only: metadata, ``tokenize``, ``chat_format`` and ``memory`` work;
     there are no sessions. ``log`` gets what the library has to say, also of sessions that have no log of their own: a
     function of a ``LogLevel`` and a text, or a ``logging.Logger``. ``log_level`` is the limit: ``INFO``; for a logger
-    everything, as it has a limit of its own.
+    everything, as it has a limit of its own. ``head`` is a file with a classification head, for ``Session.classify``, in
+    place of the model's own if it has one.
 
     An exception that ``progress`` or ``log`` raises, and Ctrl-C, end the opening and come out here.
     """
@@ -80,22 +86,23 @@ class Model(Handle):
 
     def __init__(
         self,
-        path: Union[str, "os.PathLike[str]"],
+        path: Path,
         *,
         mmap: Optional[bool] = None,
         preload: Optional[bool] = None,
         metadata_only: Optional[bool] = None,
+        head: Optional[Path] = None,
         progress: Optional[Progress] = None,
         log: Optional[Log] = None,
         log_level: Optional[int] = None,
     ) -> None:
-        values = {"mmap": mmap, "preload": preload, "metadata_only": metadata_only}
+        values = {"mmap": mmap, "preload": preload, "metadata_only": metadata_only, "head": _path(head)}
         # Paths are UTF-8 in the library on every system.
         self._open(values, progress, log, log_level, "pumice_model_open", c_name(os.fspath(path)))
 
     def _open(
         self,
-        values: Mapping[str, Optional[bool]],
+        values: Mapping[str, Optional[OptionValue]],
         progress: Optional[Progress],
         log: Optional[Log],
         log_level: Optional[int],
@@ -115,6 +122,7 @@ class Model(Handle):
         data: Any,
         *,
         metadata_only: Optional[bool] = None,
+        head: Optional[Path] = None,
         log: Optional[Log] = None,
         log_level: Optional[int] = None,
     ) -> "Model":
@@ -125,7 +133,8 @@ class Model(Handle):
         number = lend(buffer)
         model = cls.__new__(cls)
         memory = (c_void_p(buffer.address), buffer.size, give_back, number)
-        model._open({"metadata_only": metadata_only}, None, log, log_level, "pumice_model_open_memory", *memory)
+        values = {"metadata_only": metadata_only, "head": _path(head)}
+        model._open(values, None, log, log_level, "pumice_model_open_memory", *memory)
         return model
 
     @classmethod
@@ -140,6 +149,7 @@ class Model(Handle):
         *,
         size: Optional[int] = None,
         metadata_only: Optional[bool] = None,
+        head: Optional[Path] = None,
         progress: Optional[Progress] = None,
         log: Optional[Log] = None,
         log_level: Optional[int] = None,
@@ -157,7 +167,7 @@ class Model(Handle):
 
         read_fn = ReadFn(read)
         model = cls.__new__(cls)
-        values = {"metadata_only": metadata_only}
+        values = {"metadata_only": metadata_only, "head": _path(head)}
         model._open(values, progress, log, log_level, "pumice_model_open_reader", read_fn, None, size)
         return model
 
@@ -213,6 +223,12 @@ class Model(Handle):
     def n_vocab(self) -> int:
         """Tokens."""
         return self._int("n_vocab")
+
+    @property
+    def labels(self) -> List[str]:
+        """The names of the classification head's classes; none without a head."""
+        count = self._int("n_labels")
+        return [borrowed("pumice_model_label", self._handle, index).decode() for index in range(count)]
 
     @property
     def weight_bytes(self) -> int:

@@ -9,7 +9,19 @@ from enum import IntEnum
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from . import stream
-from ._ffi import TextFn, attempt, c_name, call, create, get_int, load_library, read_bytes, read_tokens, token_array
+from ._ffi import (
+    TextFn,
+    attempt,
+    c_name,
+    call,
+    create,
+    get_int,
+    load_library,
+    read_bytes,
+    read_floats,
+    read_tokens,
+    token_array,
+)
 from ._handle import Handle, Options, Progress
 from ._lend import Buffer
 from ._watch import CONTINUE, Watch, guarded
@@ -44,6 +56,13 @@ class TokenLogprob(NamedTuple):
     logprob: float
 
 
+class LabelScore(NamedTuple):
+    """A class's name, and what the classification head says of it: a logit, not a probability."""
+
+    label: str
+    score: float
+
+
 #: The number that stands for all sequences.
 _ALL = -1
 
@@ -55,9 +74,10 @@ class Session(Handle):
     ``n_ctx`` is how many positions a sequence may have (default: as many as the model was trained on); ``threads``
     includes the caller's (default: as many as this process may use); ``chunk`` is how many tokens of a prompt go
     through the model together; ``kernels`` names the instruction set; ``kv_type`` is what keys and values are kept as,
-    ``"f16"`` or ``"f32"`` (twice the memory). ``memory_limit`` is how many bytes keys, values,
-    buffers and outputs may take (``OutOfMemoryError``; default: no limit); ``embeddings=True`` keeps what ``embedding``
-    gives. ``log`` is as for ``Model``, whose log it has if none is given. Results do not depend on ``threads``, ``chunk`` and ``kernels``.
+    ``"f16"`` or ``"f32"`` (twice the memory). ``memory_limit`` is how many bytes keys, values, buffers and outputs may
+    take (``OutOfMemoryError``; default: no limit); ``embeddings=True`` keeps what ``embedding`` gives. ``pooling`` and
+    ``normalize`` are for ``embed``. ``log`` is as for ``Model``, whose log it has if none is given. Results do not
+    depend on ``threads``, ``chunk`` and ``kernels``.
     """
 
     _free = "pumice_session_free"
@@ -74,6 +94,8 @@ class Session(Handle):
         kv_type: Optional[str] = None,
         memory_limit: Optional[int] = None,
         embeddings: Optional[bool] = None,
+        pooling: Optional[str] = None,
+        normalize: Optional[bool] = None,
         log: Optional[Log] = None,
         log_level: Optional[int] = None,
     ) -> None:
@@ -85,6 +107,8 @@ class Session(Handle):
             "kv_type": kv_type,
             "memory_limit": memory_limit,
             "embeddings": embeddings,
+            "pooling": pooling,
+            "normalize": normalize,
         }
         if log is None:
             log, log_level = model._log
@@ -100,9 +124,18 @@ class Session(Handle):
         chunk: Optional[int] = None,
         kernels: Optional[str] = None,
         memory_limit: Optional[int] = None,
+        pooling: Optional[str] = None,
+        normalize: Optional[bool] = None,
     ) -> None:
         """Changes options; those that are not given stay as they are."""
-        values = {"threads": threads, "chunk": chunk, "kernels": kernels, "memory_limit": memory_limit}
+        values = {
+            "threads": threads,
+            "chunk": chunk,
+            "kernels": kernels,
+            "memory_limit": memory_limit,
+            "pooling": pooling,
+            "normalize": normalize,
+        }
         with Options("session", values) as options:
             call("pumice_session_configure", self._handle, options._handle)
 
@@ -234,6 +267,37 @@ class Session(Handle):
         with self._watch(True):
             call("pumice_session_score", self._handle, tokens, count, pointers, counts, len(arrays), logprobs)
         return list(logprobs)
+
+    def embed(self, prompt: Prompt) -> "memoryview[float]":
+        """A text, or tokens, as a vector: the final hidden states of the tokens, as the output matrix would get them,
+        made one by the session's ``pooling``: ``"mean"``, ``"last"``, ``"cls"`` (the first) or ``"none"``, which keeps
+        a row for each token; by default what the model's file says, and the mean if it says nothing. Unless
+        ``normalize`` is false, each vector is divided by its length.
+
+        ``n_embd`` f32, or ``(tokens, n_embd)``; ``numpy.asarray`` makes no copy. No logits are computed, and
+        ``embeddings`` makes no difference. All sequences stay as they are; afterwards there are no outputs.
+        """
+        tokens, count = token_array(self._prompt(prompt))
+        with self._watch(True):
+            array = read_floats("pumice_session_embed", self._handle, tokens, count)
+        view = memoryview(array).cast("B")
+        return view.cast("f", (count, self.model.n_embd)) if self._keeps_rows() else view.cast("f")
+
+    def _keeps_rows(self) -> bool:
+        """Whether ``embed`` gives a vector for each token: how much two tokens take, the library says without work."""
+        size = c_size_t()
+        call("pumice_session_embed", self._handle, (c_int32 * 2)(), 2, None, 0, byref(size))
+        return size.value > self.model.n_embd
+
+    def classify(self, prompt: Prompt) -> List[LabelScore]:
+        """What the model's classification head, or that of ``Model(head=…)``, makes of a text, or of tokens: a score for
+        each class, in the order of ``Model.labels``. They are logits: the greatest decides, and their softmax are the
+        probabilities. ``InvalidError`` if there is no head. Otherwise as ``embed``.
+        """
+        tokens, count = token_array(self._prompt(prompt))
+        with self._watch(True):
+            scores = read_floats("pumice_session_classify", self._handle, tokens, count)
+        return [LabelScore(*pair) for pair in zip(self.model.labels, scores)]
 
     def tokens(self, sequence: int = 0) -> List[int]:
         """The tokens that a sequence has been fed."""
