@@ -8,6 +8,7 @@ use pumice::Error;
 use crate::show;
 
 /// Why a run ended early.
+#[derive(Debug)]
 pub enum Failure {
     /// The command line asks for something that cannot be. Exit code 2.
     Usage(String),

@@ -9,6 +9,7 @@ mod classify;
 mod convert;
 mod failure;
 mod generate;
+mod head;
 mod inspect;
 mod options;
 mod output;
@@ -39,6 +40,7 @@ enum Command {
     Chat(chat::Args),
     Score(score::Args),
     Classify(classify::Args),
+    Head(head::Args),
     Inspect(inspect::Args),
     Tokenize(tokenize::Args),
     Bench(bench::Args),
@@ -59,6 +61,7 @@ fn run() -> Result<(), Failure> {
         Some(Command::Chat(args)) => chat::run(&args),
         Some(Command::Score(args)) => score::run(&args),
         Some(Command::Classify(args)) => classify::run(&args),
+        Some(Command::Head(args)) => head::run(&args),
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Tokenize(args)) => tokenize::run(&args),
         Some(Command::Bench(args)) => bench::run(&args),

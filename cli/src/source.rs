@@ -1,10 +1,11 @@
 //! Where models and texts come from: files, stdin, or this program itself.
 
-use std::io::{self, IsTerminal, Read};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pumice::{Bytes, Gguf, Model, ModelOptions};
+use pumice::{Bytes, Error, Gguf, Model, ModelOptions, Token};
 
 use crate::failure::Failure;
 use crate::show;
@@ -23,10 +24,16 @@ pub struct ModelArgs {
 impl ModelArgs {
     /// Opens the model to be run.
     pub fn open(&self) -> Result<Model, Failure> {
+        self.open_with(None)
+    }
+
+    /// The same with a classification head, if one is given.
+    pub fn open_with(&self, head: Option<PathBuf>) -> Result<Model, Failure> {
         let _spinner = show::spinner("loading the model");
+        let options = ModelOptions { mmap: !self.no_mmap, head, ..ModelOptions::default() };
         Ok(match &self.model {
-            Some(path) => Model::open(path, &ModelOptions { mmap: !self.no_mmap, ..ModelOptions::default() })?,
-            None => Model::from_gguf(embedded()?)?,
+            Some(path) => Model::open(path, &options)?,
+            None => Model::from_gguf_with(embedded()?, &options)?,
         })
     }
 }
@@ -59,6 +66,30 @@ pub fn text(argument: Option<&str>) -> Result<Option<String>, Failure> {
         None if !io::stdin().is_terminal() => stdin().map(Some),
         None => Ok(None),
     }
+}
+
+/// The lines of a file, or of stdin, but for empty ones.
+pub fn lines(path: Option<&Path>) -> Result<Vec<String>, Failure> {
+    let name = path.map_or("stdin".into(), Path::to_string_lossy);
+    let failed = |error: io::Error| Failure::Input(format!("{name}: cannot read: {error}"));
+    let input: Box<dyn BufRead> = match path {
+        Some(path) => Box::new(BufReader::new(File::open(path).map_err(failed)?)),
+        None => Box::new(io::stdin().lock()),
+    };
+    let lines: io::Result<Vec<String>> =
+        input.lines().filter(|line| !matches!(line, Ok(text) if text.trim().is_empty())).collect();
+    lines.map_err(failed)
+}
+
+/// The tokens of one of several texts, with what the model wants around each.
+pub fn text_tokens(model: &Model, text: &str) -> Result<Vec<Token>, Failure> {
+    Ok(model.tokenizer()?.encode(text.trim(), Default::default())?)
+}
+
+/// What the library says about one of several texts.
+pub fn about(text: &str, error: Error) -> Failure {
+    let begin: String = text.chars().take(30).collect();
+    Failure::Input(format!("the text {begin:?}…: {error}"))
 }
 
 /// All of stdin but the line break at its end, which `echo` and editors add.
