@@ -3,11 +3,12 @@
 
 Needs torch, transformers, tokenizers and sentencepiece, by hand:
 
-    python3 tools/make_fixtures.py [NAME ...]
+    python3 tools/make_fixtures.py [--hidden] [NAME ...]
 
 Shapes are awkward on purpose: odd numbers of heads, heads that do not fill the width, rows that are no whole blocks,
 tied and untied outputs, several shards. expected.json holds a text, its tokens and where they are from; logits.f32 the
-logits of every position, [tokens][n_vocab], computed in float64.
+logits of every position, [tokens][n_vocab], and hidden.f32 the final hidden states, [tokens][n_embd], computed in float64.
+Of classifiers, expected.json holds the scores and labels instead. --hidden computes hidden.f32 of checkpoints that are there.
 """
 import json
 import pathlib
@@ -133,6 +134,35 @@ def finish(name, folder, model, tokens, seed, dtype, shard="1GB"):
         "text": TEXT, "tokens": tokens, "n_vocab": int(logits.shape[1]), "made_with": f"transformers {transformers.__version__}",
     })
     print(f"{name}: {len(tokens)} tokens, spread {np.ptp(logits):.1f}, std {logits.std():.2f}")
+
+
+def hidden(name, folder):
+    """The final hidden states of a fixture that is there, which the output matrix has to make its logits of."""
+    expected = json.loads((folder / "expected.json").read_text())
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float64, attn_implementation="eager"
+    ).eval()
+    with torch.inference_mode():
+        states = model.base_model(torch.tensor([expected["tokens"]])).last_hidden_state[0]
+        logits = (states @ model.get_output_embeddings().weight.T).numpy()
+    known = np.fromfile(folder / "logits.f32", "<f4").reshape(logits.shape)
+    assert np.abs(known - logits).max() < 1e-5, f"{name}: other logits than before"
+    (folder / "hidden.f32").write_bytes(states.numpy().astype("<f4").tobytes())
+
+
+def classifier(name, folder, model, tokens, seed):
+    """A model with a head in place of the output matrix."""
+    randomize(model, seed)
+    model.save_pretrained(folder)
+    reference = type(model).from_pretrained(folder, dtype=torch.float64, attn_implementation="eager").eval()
+    with torch.inference_mode():
+        scores = reference(torch.tensor([tokens])).logits[0].tolist()
+    labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
+    write_json(folder / "expected.json", {
+        "text": TEXT, "tokens": tokens, "labels": labels, "scores": scores,
+        "made_with": f"transformers {transformers.__version__}",
+    })
+    print(f"{name}: {dict(zip(labels, scores))}")
 
 
 def gpt1(name, folder):
@@ -270,18 +300,54 @@ def llama3(name, folder):
     finish(name, folder, model, tokens, 7, torch.bfloat16)
 
 
+def gpt2_classifier(name, folder):
+    """Three classes with names."""
+    tokenizer = byte_level(290, ["<|endoftext|>"])
+    save_slow(folder, tokenizer)
+    end = tokenizer.token_to_id("<|endoftext|>")
+    config = transformers.GPT2Config(
+        vocab_size=tokenizer.get_vocab_size(), n_positions=64, n_embd=36, n_layer=2, n_head=3, bos_token_id=end,
+        eos_token_id=end, pad_token_id=end, id2label={0: "regret", 1: "hope", 2: "nothing of either"},
+        label2id={"regret": 0, "hope": 1, "nothing of either": 2},
+    )
+    classifier(name, folder, transformers.GPT2ForSequenceClassification(config), tokenizer.encode(TEXT).ids, 8)
+
+
+def llama_reward(name, folder):
+    """One class without a name, as reward models have it."""
+    special = ["<|begin_of_text|>", "<|end_of_text|>"]
+    tokenizer = byte_level(290, special, LLAMA3_PATTERN, bos="<|begin_of_text|>")
+    tokenizer.save(str(folder / "tokenizer.json"))
+    write_json(folder / "tokenizer_config.json", {
+        "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": special[0], "eos_token": special[1],
+    })
+    config = transformers.LlamaConfig(
+        vocab_size=tokenizer.get_vocab_size(), hidden_size=40, intermediate_size=56, num_hidden_layers=2,
+        num_attention_heads=5, num_key_value_heads=1, max_position_embeddings=64, num_labels=1,
+        bos_token_id=tokenizer.token_to_id(special[0]), eos_token_id=tokenizer.token_to_id(special[1]),
+        pad_token_id=tokenizer.token_to_id(special[1]),
+    )
+    classifier(name, folder, transformers.LlamaForSequenceClassification(config), tokenizer.encode(TEXT).ids, 9)
+
+
 FIXTURES = {
     "gpt1": gpt1, "gpt2": gpt2, "gpt2-untied": gpt2_untied, "gptneo": gptneo, "llama1": llama1, "llama2": llama2,
-    "llama3": llama3,
+    "llama3": llama3, "gpt2-classifier": gpt2_classifier, "llama-reward": llama_reward,
 }
 
 
 def main():
-    for name in sys.argv[1:] or FIXTURES:
+    names = [name for name in sys.argv[1:] if name != "--hidden"]
+    for name in names or FIXTURES:
         folder = ROOT / "tests/fixtures" / name
+        if "--hidden" in sys.argv:
+            hidden(name, folder)
+            continue
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         FIXTURES[name](name, folder)
+        if (folder / "logits.f32").exists():
+            hidden(name, folder)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ mod general;
 mod gpt1;
 mod gpt2;
 mod gptneo;
+mod head;
 mod json;
 mod llama;
 mod tensors;
@@ -136,6 +137,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let mut keys = Keys { arch: family.arch, file_type, keys: Vec::new() };
     (family.plan)(&config, &mut plan, &mut keys)?;
     plan.check_nothing_is_left()?;
+    if let Some(n_classes) = plan.n_classes() {
+        head::describe(&config, n_classes, &mut keys)?;
+    }
 
     let mut header = Header::new();
     header.set("general.architecture", family.arch);

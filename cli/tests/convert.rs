@@ -8,11 +8,12 @@ mod program;
 
 use std::fs;
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use checkpoint::{Folder, fixture};
 use program::out;
 use pumice::quant::GgmlType;
-use pumice::{Gguf, KvType, Model, ModelOptions, Outputs, Session, SessionOptions, Token};
+use pumice::{Gguf, KvType, Model, ModelOptions, Outputs, Pooling, Session, SessionOptions, Token};
 use serde_json::Value;
 
 const FAMILIES: [&str; 7] = ["gpt1", "gpt2", "gpt2-untied", "gptneo", "llama1", "llama2", "llama3"];
@@ -29,22 +30,17 @@ struct Expected {
 impl Expected {
     fn read(name: &str) -> Self {
         let json: Value = serde_json::from_slice(&fs::read(fixture(name).join("expected.json")).unwrap()).unwrap();
-        let logits = fs::read(fixture(name).join("logits.f32")).unwrap();
         Self {
             text: json["text"].as_str().unwrap().to_owned(),
             tokens: json["tokens"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as Token).collect(),
             n_vocab: json["n_vocab"].as_u64().unwrap() as usize,
-            logits: logits.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect(),
+            logits: floats(&fixture(name).join("logits.f32")),
         }
     }
 
     /// The greatest difference, as a part of the distance between the lowest and the highest logit.
     fn error(&self, logits: &[f32]) -> f32 {
-        assert_eq!(logits.len(), self.logits.len());
-        let low = self.logits.iter().copied().fold(f32::INFINITY, f32::min);
-        let high = self.logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let differences = self.logits.iter().zip(logits).map(|(a, b)| (a - b).abs());
-        differences.fold(0f32, |greatest, d| if d.is_nan() { d } else { greatest.max(d) }) / (high - low)
+        difference(logits, &self.logits) / spread(&self.logits)
     }
 
     /// How many positions have the same most likely token.
@@ -53,6 +49,22 @@ impl Expected {
         let rows = self.logits.chunks_exact(self.n_vocab).zip(logits.chunks_exact(self.n_vocab));
         rows.filter(|(a, b)| best(a) == best(b)).count()
     }
+}
+
+fn floats(path: &Path) -> Vec<f32> {
+    fs::read(path).unwrap().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+}
+
+fn spread(values: &[f32]) -> f32 {
+    let low = values.iter().copied().fold(f32::INFINITY, f32::min);
+    values.iter().copied().fold(f32::NEG_INFINITY, f32::max) - low
+}
+
+/// The greatest difference.
+fn difference(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    let differences = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
+    differences.fold(0f32, |greatest, d| if d.is_nan() { d } else { greatest.max(d) })
 }
 
 fn convert(name: &str, ty: &str) -> Model {
@@ -87,6 +99,64 @@ fn f32_logits_are_those_of_transformers() {
         assert_eq!(expected.agreeing(&whole), expected.tokens.len(), "{name}");
         for (run, chunk) in [(1, 0), (usize::MAX, 5), (7, 3)] {
             assert!(logits(&model, &expected.tokens, run, chunk) == whole, "{name}: {run} a call, {chunk} a step");
+        }
+    }
+}
+
+#[test]
+fn f32_hidden_states_are_those_of_transformers() {
+    for name in FAMILIES {
+        let (expected, model) = (Expected::read(name), convert(name, "f32"));
+        let n_embd = model.params().n_embd;
+        let hidden = floats(&fixture(name).join("hidden.f32"));
+        let options = SessionOptions { threads: 1, kv_type: KvType::F32, ..SessionOptions::default() };
+        let mut session = Session::new(&model, &options).unwrap();
+        let mut near = |pooling, wanted: &[f32]| {
+            let found = session.embed(&expected.tokens, pooling, false).unwrap();
+            let error = difference(&found, wanted) / spread(&hidden);
+            assert!(error <= 1e-6, "{name}: {pooling:?} {error:e}");
+        };
+        near(Pooling::None, &hidden);
+        near(Pooling::First, &hidden[..n_embd]);
+        near(Pooling::Last, &hidden[hidden.len() - n_embd..]);
+        let mean = |i| hidden.iter().skip(i).step_by(n_embd).sum::<f32>() / expected.tokens.len() as f32;
+        near(Pooling::Mean, &(0..n_embd).map(mean).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn scores_of_classifiers_are_those_of_transformers() {
+    for (name, bounds) in [("gpt2-classifier", [1e-6, 2e-2]), ("llama-reward", [1e-6, 2e-2])] {
+        let json: Value = serde_json::from_slice(&fs::read(fixture(name).join("expected.json")).unwrap()).unwrap();
+        let list = |key: &str| json[key].as_array().unwrap().clone();
+        let expected: Vec<f32> = list("scores").iter().map(|score| score.as_f64().unwrap() as f32).collect();
+        for (ty, bound) in ["f32", "q8_0"].into_iter().zip(bounds) {
+            let model = convert(name, ty);
+            assert_eq!(model.labels(), list("labels").iter().map(|l| l.as_str().unwrap()).collect::<Vec<_>>());
+            assert_eq!(model.pooling(), Pooling::Last);
+            assert_eq!(model.gguf().tensor("cls.output.weight").unwrap().ty, GgmlType::F32);
+            assert!(model.gguf().tensor("output.weight").is_none());
+            let tokens: Vec<Token> = list("tokens").iter().map(|id| id.as_u64().unwrap() as Token).collect();
+            let text = model.tokenizer().unwrap().encode(json["text"].as_str().unwrap(), Default::default()).unwrap();
+            assert_eq!(text, tokens, "{name}");
+            let options = SessionOptions { threads: 1, kv_type: KvType::F32, ..SessionOptions::default() };
+            let scores = Session::new(&model, &options).unwrap().classify(&tokens).unwrap();
+            let error = difference(&scores, &expected);
+            println!("{name}: {ty} differs by {error:.2e}");
+            assert!(error <= bound, "{name}: {ty} {error:e} {scores:?} {expected:?}");
+        }
+        // By the program too.
+        let folder = Folder::new();
+        let file = folder.file("out.gguf");
+        out(&["convert", fixture(name).to_str().unwrap(), file.to_str().unwrap(), "--type", "f32"]);
+        fs::write(folder.file("texts"), json["text"].as_str().unwrap()).unwrap();
+        let texts = folder.file("texts");
+        let args =
+            ["classify", "-m", file.to_str().unwrap(), "-f", texts.to_str().unwrap(), "--json", "--kv-type", "f32"];
+        let said: Value = serde_json::from_str(&out(&args)).unwrap();
+        for (label, score) in list("labels").iter().zip(&expected) {
+            let found = said["scores"][label.as_str().unwrap()].as_f64().unwrap();
+            assert!((found - f64::from(*score)).abs() < 1e-5, "{said}");
         }
     }
 }

@@ -134,6 +134,20 @@ fn tensors_that_are_not_the_models() {
     config_shape("gpt2-untied", "tie_word_embeddings", true, "`lm_head.weight` is another matrix");
 }
 
+#[test]
+fn heads_that_are_not_the_models() {
+    let names = |value: Value| move |folder: &Folder| folder.set("config.json", "id2label", value);
+    refused("gpt2-classifier", names(json!({"0": "a", "1": "b"})), &["`id2label` is", "expected names for 0 to 2"]);
+    refused("gpt2-classifier", names(json!({"0": "a", "1": "b", "3": "c"})), &["expected names for 0 to 2"]);
+    refused("gpt2-classifier", names(json!({"0": "a", "1": "b", "2": 5})), &["expected names for 0 to 2"]);
+    let file = "model.safetensors";
+    let shape = |shape: Value| move |folder: &Folder| folder.edit_header(file, |h| h["score.weight"]["shape"] = shape);
+    refused("gpt2-classifier", shape(json!([108])), &["`score.weight` is of shape [108], expected [classes, 36]"]);
+    refused("gpt2-classifier", shape(json!([36, 3])), &["`score.weight` is of shape [36, 3], expected [36, 36]"]);
+    config_shape("gpt2", "architectures", json!(["GPT2ForSequenceClassification"]), "`score.weight` is missing");
+    config_shape("gpt2-classifier", "architectures", json!(["GPT2LMHeadModel"]), "`score.weight` is there");
+}
+
 #[track_caller]
 fn config_shape(name: &str, key: &str, value: impl Into<Value>, says: &str) {
     refused(name, |folder| folder.set("config.json", key, value), &[says]);

@@ -6,6 +6,7 @@ use pumice::gguf::Header;
 use pumice::quant::{GgmlType, dequantize, quantize};
 
 use super::checkpoint::{Checkpoint, Source};
+use super::head;
 use super::json::Json;
 use crate::failure::Failure;
 
@@ -29,6 +30,8 @@ pub struct Plan<'a> {
     prefix: &'static str,
     taken: HashSet<String>,
     tensors: Vec<Tensor<'a>>,
+    /// Classes of a classification head, if there is one.
+    n_classes: Option<usize>,
 }
 
 /// A tensor of the file to be.
@@ -48,7 +51,7 @@ enum Content<'a> {
 impl<'a> Plan<'a> {
     /// For matrices of type `ty`.
     pub fn new(checkpoint: &'a Checkpoint, ty: GgmlType) -> Self {
-        Plan { checkpoint, ty, prefix: "", taken: HashSet::new(), tensors: Vec::new() }
+        Plan { checkpoint, ty, prefix: "", taken: HashSet::new(), tensors: Vec::new(), n_classes: None }
     }
 
     /// Names of tensors start with `prefix` from here on, if `probe` is there under it; models are saved with and without.
@@ -83,12 +86,15 @@ impl<'a> Plan<'a> {
         self.vector(&format!("{from}.bias"), &format!("{to}.bias"), len, Rows::Same)
     }
 
-    /// The output matrix, unless it is the embedding `embedding`, as `tie_word_embeddings` says.
+    /// The output matrix, unless it is the embedding `embedding`, as `tie_word_embeddings` says; of a classifier, its head.
     pub fn output(&mut self, config: &Json, tied: bool, embedding: &str, n_vocab: usize) -> Result<(), Failure> {
         const OUTPUT: &str = "lm_head.weight";
         let embedding = self.checkpoint.get(&format!("{}{embedding}.weight", self.prefix))?;
         let n_embd = embedding.shape.get(1).copied().unwrap_or(0);
         let shape = [n_vocab, n_embd];
+        if head::is_there(config) {
+            return self.head(n_embd);
+        }
         if !config.flag("tie_word_embeddings")?.unwrap_or(tied) {
             return self.take(OUTPUT, "output.weight".to_owned(), &shape, vec![n_embd, n_vocab], Rows::Same);
         }
@@ -101,6 +107,22 @@ impl<'a> Plan<'a> {
             self.taken.insert(OUTPUT.to_owned());
         }
         Ok(())
+    }
+
+    fn head(&mut self, n_embd: usize) -> Result<(), Failure> {
+        let found = self.checkpoint.get(head::SCORE)?;
+        let &[n_classes @ 1..=usize::MAX, _] = found.shape else {
+            let found = format!("of shape {:?}", found.shape);
+            return Err(self.checkpoint.bad(head::SCORE, found, format!("[classes, {n_embd}]")));
+        };
+        self.n_classes = Some(n_classes);
+        let (shape, dims) = ([n_classes, n_embd], vec![n_embd, n_classes]);
+        self.take(head::SCORE, "cls.output.weight".to_owned(), &shape, dims, Rows::Same)
+    }
+
+    /// How many classes the model's head tells apart, if it has one.
+    pub fn n_classes(&self) -> Option<usize> {
+        self.n_classes
     }
 
     /// A tensor that the checkpoint does not have.
@@ -121,7 +143,7 @@ impl<'a> Plan<'a> {
     }
 
     fn type_of(&self, name: &str, dims: &[usize]) -> GgmlType {
-        if dims.len() < 2 || name == "position_embd.weight" {
+        if dims.len() < 2 || matches!(name, "position_embd.weight" | "cls.output.weight") {
             GgmlType::F32
         } else if self.ty.row_bytes(dims[0]).is_some() {
             self.ty
