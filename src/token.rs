@@ -134,6 +134,7 @@ enum Spelling {
 impl Spelling {
     /// Appends what `text` means.
     fn write(self, text: &[u8], out: &mut Vec<u8>) {
+        work::add(text.len());
         match self {
             Self::Plain => out.extend_from_slice(text),
             Self::Byte => match spm::byte(text) {

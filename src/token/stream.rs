@@ -1,6 +1,6 @@
 //! From tokens to text, a token at a time, without ever showing half a character.
 
-use super::{Token, Tokenizer};
+use super::{Token, Tokenizer, work};
 use crate::error::Result;
 
 /// Turns tokens into text as they come. Tokens may end inside a character; its bytes are held back until the rest is
@@ -39,6 +39,7 @@ impl Decoder {
 
     /// Takes what is complete of the held bytes.
     fn shown(&mut self) -> &str {
+        work::add(self.held.len());
         self.text.clear();
         let mut rest = self.held.as_slice();
         loop {

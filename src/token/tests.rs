@@ -311,11 +311,19 @@ fn work_grows_as_the_text_does() {
         for unit in UNITS {
             let work = |times| {
                 let text = unit.repeat(times);
-                work::steps(|| drop(tokenizer.encode(&text, PARSED).unwrap()))
+                let (mut tokens, mut decoder) = (Vec::new(), tokenizer.decoder());
+                let encode = work::steps(|| tokens = tokenizer.encode(&text, PARSED).unwrap());
+                let decode = work::steps(|| drop(tokenizer.decode(&tokens, true).unwrap()));
+                let stream = work::steps(|| {
+                    tokens.iter().for_each(|&token| assert!(decoder.push(tokenizer, token).is_ok()));
+                });
+                [encode, decode, stream]
             };
             let (once, twice) = (work(3000), work(6000));
-            assert!(once >= 3000 || unit.starts_with('<') || *name == "words", "{name}, {unit:?}: {once} steps");
-            assert!(twice <= 2 * once + 100, "{name}, {unit:?}: {once} steps, and {twice} for twice the text");
+            assert!(once[0] >= 3000 || unit.starts_with('<') || *name == "words", "{name}, {unit:?}: {once:?} steps");
+            for (once, twice) in once.into_iter().zip(twice) {
+                assert!(twice <= 2 * once + 100, "{name}, {unit:?}: {once} steps, and {twice} for twice the text");
+            }
         }
     }
 }

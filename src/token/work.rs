@@ -1,4 +1,5 @@
-//! Counts the steps of encoding, for the test that they grow as the text does. (Time differs from machine to machine.)
+//! Counts the steps of encoding and decoding, for the test that they grow as the text does. (Time differs from machine to
+//! machine.)
 
 #[cfg(test)]
 use std::cell::Cell;

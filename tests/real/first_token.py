@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How long a whole process takes from its start to its first token, and how much memory.
 
-    python tests/real/first_token.py MODEL.gguf --cli target/release/pumice [--runs 5] [--headroom 60]
+    python tests/real/first_token.py MODEL.gguf --cli target/release/pumice [--runs 5] [--headroom 30]
 
 Runs the command line with a short prompt for one token and prints time and peak memory (resident, the mapped pages of
 the file among it) of each run. Fails if a peak is not below the file's size plus --headroom MB. Standard library only.
@@ -20,7 +20,7 @@ def main() -> int:
     parser.add_argument("model", type=Path)
     parser.add_argument("--cli", type=Path, required=True)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--headroom", type=float, default=60, help="MB (10^6 bytes) beside the file")
+    parser.add_argument("--headroom", type=float, default=30, help="MB (10^6 bytes) beside the file")
     args = parser.parse_args()
 
     command = [str(args.cli), "generate", "-m", str(args.model), "-p", "Once upon a time", "-n", "1", "--temp", "0"]
