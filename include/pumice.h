@@ -95,8 +95,8 @@
 #define PUMICE_KEY_SESSION_KERNELS "session.kernels"
 
 /**
- * What keys and values are kept as: "f16", or "f32" for the last bit of a model with float weights, in
- * twice the memory. (string, default "f16")
+ * What keys and values are kept as: "f16"; "f32" for the last bit of a model with float weights, in twice
+ * the memory; or "q8_0", integers of eight bits, in about half of it. (string, default "f16")
  */
 #define PUMICE_KEY_SESSION_KV_TYPE "session.kv_type"
 

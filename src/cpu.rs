@@ -8,6 +8,7 @@
 
 mod attention;
 mod float;
+mod kv;
 mod math;
 mod matmul;
 mod norm;
@@ -23,7 +24,8 @@ mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
-pub use attention::{HeadPages, KvType, MAX_HEAD_DIM, PAGE, head_page_len, key_at, value_at};
+pub use attention::{HeadPages, PART, Query};
+pub use kv::{KvType, MAX_HEAD_DIM, PAGE};
 pub use matmul::{Matrix, Workspace, matmul};
 pub use peaks::Peaks;
-pub use table::{Kernels, KvElement, Query};
+pub use table::Kernels;

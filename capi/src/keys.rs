@@ -245,8 +245,8 @@ pub static KEYS: &[Key] = &[
             },
             unset: |o| o.session.kv_type = KvType::default(),
         },
-        doc: "What keys and values are kept as: \"f16\", or \"f32\" for the last bit of a model with float weights, in twice \
-              the memory.",
+        doc: "What keys and values are kept as: \"f16\"; \"f32\" for the last bit of a model with float weights, in twice \
+              the memory; or \"q8_0\", integers of eight bits, in about half of it.",
     },
     Key {
         name: "session.memory_limit",

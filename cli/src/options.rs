@@ -13,7 +13,7 @@ pub struct RunArgs {
     /// The kernels to use instead of the fastest ones: scalar, avx2, …
     #[arg(long, value_name = "NAME", value_parser = kernels)]
     pub kernels: Option<&'static Kernels>,
-    /// What keys and values are kept as: f16, or f32 in twice the memory
+    /// What keys and values are kept as: f16; f32 in twice the memory; or q8_0 in half of it
     #[arg(long, value_name = "TYPE", value_parser = kv_type, default_value = KvType::default().name())]
     pub kv_type: KvType,
 }

@@ -12,6 +12,18 @@ const MAGIC: f32 = 12_582_912.0;
 /// Values that share a scale.
 pub(super) const BLOCK: usize = 32;
 
+/// The magnitude of every lane.
+#[inline(always)]
+pub(super) fn size<S: Simd>(s: S, x: S::F) -> S::F {
+    s.max(x, s.sub(s.splat(0.0), x))
+}
+
+/// The nearest integer to x * inverse, below 2^22 in magnitude, ties to even: in the low byte, under [`MAGIC`]'s bits.
+#[inline(always)]
+pub(super) fn nearest<S: Simd>(s: S, x: S::F, inverse: f32) -> S::I {
+    s.as_i32(s.fma(x, s.splat(inverse), s.splat(MAGIC)))
+}
+
 /// Positions `32 b..32 b + 32` of `NT` tokens.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -39,18 +51,15 @@ impl<const NT: usize> Panel<NT> {
 
     /// Fills in token `t` from its thirty-two values.
     #[inline(always)]
-    fn set<S: Simd>(&mut self, s: S, t: usize, x: &[f32; BLOCK]) {
+    pub(super) fn set<S: Simd>(&mut self, s: S, t: usize, x: &[f32; BLOCK]) {
         let (x, _) = x.as_chunks::<16>();
         let (low, high) = (s.load(&x[0]), s.load(&x[1]));
-        let zero = s.splat(0.0);
-        let size = |x| s.max(x, s.sub(zero, x));
-        let greatest = s.greatest(s.max(size(low), size(high)));
+        let greatest = s.greatest(s.max(size(s, low), size(s, high)));
         self.scale[t] = greatest / 127.0;
         let inverse = if greatest > 0.0 { 127.0 / greatest } else { 0.0 };
         // The low byte is the integer, rounded to nearest even; what is not finite gives some integer.
-        let magic = s.splat(MAGIC);
         for (half, x) in [low, high].into_iter().enumerate() {
-            let bits = s.as_i32(s.fma(x, s.splat(inverse), magic));
+            let bits = nearest(s, x, inverse);
             let q = s.to_i8(bits);
             self.q[t].as_flattened_mut()[16 * half..][..16].copy_from_slice(&q);
             // The magic constant's own bits, sixteen times, wrap around in the sum.

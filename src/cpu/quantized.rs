@@ -284,7 +284,7 @@ unsafe fn group<S: Simd, K: Kind, const NT: usize>(
 }
 
 /// What sets one format's chain apart from another's, once its columns are unpacked.
-trait Kind {
+pub(super) trait Kind {
     /// Chains of groups in thirty-two columns.
     const GROUPS: usize;
     const HAS_MIN: bool;
@@ -294,7 +294,7 @@ trait Kind {
 macro_rules! kinds {
     ($($name:ident: $groups:literal, $has_min:literal, $wide:literal;)*) => {
         $(
-            struct $name;
+            pub(super) struct $name;
             impl Kind for $name {
                 const GROUPS: usize = $groups;
                 const HAS_MIN: bool = $has_min;
@@ -314,7 +314,7 @@ kinds! {
 
 /// The chain's steps for thirty-two columns, whose integers have `offset` too much.
 #[inline(always)]
-fn step<S: Simd, K: Kind, const NT: usize>(
+pub(super) fn step<S: Simd, K: Kind, const NT: usize>(
     s: S,
     mut acc: [S::F; NT],
     columns: Columns<S>,

@@ -118,6 +118,10 @@ impl Simd for Scalar {
         x.map(u32::from)
     }
     #[inline(always)]
+    fn load_i8(self, x: &[i8; 16]) -> [u32; 16] {
+        x.map(|x| i32::from(x) as u32)
+    }
+    #[inline(always)]
     fn add_i(self, a: [u32; 16], b: [u32; 16]) -> [u32; 16] {
         each(a, b, u32::wrapping_add)
     }

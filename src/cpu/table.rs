@@ -3,13 +3,12 @@
 use std::fmt;
 use std::sync::OnceLock;
 
-use super::attention::{self, Element, HeadPages, MAX_HEAD_DIM, PAGE, head_page_len};
+use super::attention::{self, HeadPages, PART, Query};
+use super::kv::{self, Cache, KvType, MAX_HEAD_DIM, PAGE};
 use super::panel::{self, Panel};
 use super::quantized::{self, Tile};
 use super::{float, math, norm};
 use crate::quant::{GgmlType, for_each_format};
-
-pub use super::attention::Query;
 
 pub(super) type QuantizedFn = unsafe fn(&quantized::Product, usize, usize, &mut Tile);
 pub(super) type FloatFn = unsafe fn(&float::Product, usize, usize);
@@ -28,36 +27,15 @@ pub struct Kernels {
     layer_norm: LayerNormFn,
     swiglu: unsafe fn(&[f32], &[f32], &mut [f32]),
     gelu: unsafe fn(&mut [f32]),
-    kv_f16: KvKernels<u16>,
-    kv_f32: KvKernels<f32>,
+    merge_part: unsafe fn(&mut [f32], &[f32]),
+    /// By type of cache, in the order of [`KvType::ALL`].
+    kv: [KvKernels; KvType::ALL.len()],
 }
 
-/// The kernels for a cache of such elements.
-pub(super) struct KvKernels<E: 'static> {
-    store: unsafe fn(&mut [E], usize, &[f32], &[f32]),
-    attend: unsafe fn(&HeadPages<E>, &mut [Query]),
-}
-
-/// What a cache can be made of, and which kernels of a table are for it. Implemented for f16 bits (`u16`) and `f32`.
-#[allow(private_bounds)] // nobody else implements it
-pub trait KvElement: Element + bytemuck::Pod + Sync {
-    #[doc(hidden)]
-    #[allow(private_interfaces)]
-    fn kernels(table: &Kernels) -> &KvKernels<Self>;
-}
-
-impl KvElement for u16 {
-    #[allow(private_interfaces)]
-    fn kernels(table: &Kernels) -> &KvKernels<Self> {
-        &table.kv_f16
-    }
-}
-
-impl KvElement for f32 {
-    #[allow(private_interfaces)]
-    fn kernels(table: &Kernels) -> &KvKernels<Self> {
-        &table.kv_f32
-    }
+/// The kernels for one type of cache.
+struct KvKernels {
+    store: unsafe fn(&mut [u8], usize, &[f32], &[f32]),
+    attend: unsafe fn(&HeadPages, &mut [Query]),
 }
 
 /// Compiles every kernel for one implementation of the lanes, which `$s` makes under the features `$features`.
@@ -96,14 +74,19 @@ macro_rules! kernels {
             math::gelu(unsafe { $s }, x)
         }
         $(#[target_feature(enable = $features)])?
-        unsafe fn store<E: Element>(head: &mut [E], position: usize, key: &[f32], value: &[f32]) {
+        unsafe fn store<K: Cache>(part: &mut [u8], position: usize, key: &[f32], value: &[f32]) {
             // SAFETY: see above.
-            attention::store(unsafe { $s }, head, position, key, value)
+            K::store(unsafe { $s }, part, position, key, value)
         }
         $(#[target_feature(enable = $features)])?
-        unsafe fn attend<E: Element>(head: &HeadPages<E>, queries: &mut [Query]) {
+        unsafe fn attend<K: Cache>(head: &HeadPages, queries: &mut [Query]) {
             // SAFETY: see above.
-            attention::attend(unsafe { $s }, head, queries)
+            attention::attend::<_, K>(unsafe { $s }, head, queries)
+        }
+        $(#[target_feature(enable = $features)])?
+        unsafe fn merge_part(so_far: &mut [f32], part: &[f32]) {
+            // SAFETY: see above.
+            attention::merge_part(unsafe { $s }, so_far, part)
         }
         Kernels {
             name: $name,
@@ -116,8 +99,12 @@ macro_rules! kernels {
             layer_norm,
             swiglu,
             gelu,
-            kv_f16: KvKernels { store: store::<u16>, attend: attend::<u16> },
-            kv_f32: KvKernels { store: store::<f32>, attend: attend::<f32> },
+            merge_part,
+            kv: [
+                KvKernels { store: store::<u16>, attend: attend::<u16> },
+                KvKernels { store: store::<f32>, attend: attend::<f32> },
+                KvKernels { store: store::<kv::Q8_0>, attend: attend::<kv::Q8_0> },
+            ],
         }
     }};
 }
@@ -234,21 +221,35 @@ impl Kernels {
         unsafe { (self.gelu)(x) }
     }
 
-    /// Writes one position's key and value into its page's part for one head, [`head_page_len`] elements.
-    pub fn store<E: KvElement>(&self, head: &mut [E], position: usize, key: &[f32], value: &[f32]) {
-        assert!(key.len() == value.len() && head.len() == head_page_len(key.len()));
+    /// Writes one position's key and value into its page's part for one head, [`KvType::part_bytes`] bytes.
+    pub fn store(&self, ty: KvType, part: &mut [u8], position: usize, key: &[f32], value: &[f32]) {
+        assert!(key.len() == value.len() && part.len() == ty.part_bytes(key.len()));
         // SAFETY: as in `rms_norm`.
-        unsafe { (E::kernels(self).store)(head, position, key, value) }
+        unsafe { (self.kv[ty as usize].store)(part, position, key, value) }
     }
 
     /// Computes each query's attention over the positions that it sees (at least one).
-    pub fn attend<E: KvElement>(&self, head: &HeadPages<E>, queries: &mut [Query]) {
+    pub fn attend(&self, head: &HeadPages, queries: &mut [Query]) {
         assert!(head.head_dim <= MAX_HEAD_DIM);
         for query in queries.iter() {
-            assert!(query.q.len() == head.head_dim && query.out.len() == head.head_dim);
-            assert!(query.sees.start < query.sees.end && query.sees.end <= head.pages.len() * PAGE);
+            let (sees, out) = (&query.sees, query.out.len());
+            assert!(sees.start < sees.end && sees.end <= head.pages.len() * PAGE);
+            let one_page = sees.start / PAGE == (sees.end - 1) / PAGE;
+            assert!(query.q.len() == head.head_dim);
+            assert!(out == head.head_dim || out == head.head_dim + PART && one_page);
         }
         // SAFETY: as in `rms_norm`.
-        unsafe { (E::kernels(self).attend)(head, queries) }
+        unsafe { (self.kv[head.ty as usize].attend)(head, queries) }
+    }
+
+    /// Puts the parts of a query's pages together, in order, and gives what [`Kernels::attend`] gives for all of them.
+    /// Before the first of them, `so_far` is the part of no position: zeros, but for the greatest score, which is
+    /// negative infinity.
+    pub fn merge<'a>(&self, so_far: &mut [f32], parts: impl Iterator<Item = &'a [f32]>) {
+        for part in parts {
+            assert!(so_far.len() >= PART && part.len() == so_far.len());
+            // SAFETY: as in `rms_norm`.
+            unsafe { (self.merge_part)(so_far, part) }
+        }
     }
 }

@@ -202,33 +202,57 @@ fn norms_of_known_vectors() {
 }
 
 /// Keys and values for some positions of one head, stored page by page.
-fn stored<E: KvElement>(k: &Kernels, dim: usize, keys: &[f32], values: &[f32]) -> Vec<Vec<E>> {
+fn stored(k: &Kernels, ty: KvType, dim: usize, keys: &[f32], values: &[f32]) -> Vec<Vec<u64>> {
     let positions = keys.len() / dim;
-    let mut pages = vec![vec![E::zeroed(); head_page_len(dim)]; positions.div_ceil(PAGE)];
+    let mut pages = vec![vec![0u64; ty.part_bytes(dim) / 8]; positions.div_ceil(PAGE)];
     for i in 0..positions {
-        k.store(&mut pages[i / PAGE], i, &keys[i * dim..][..dim], &values[i * dim..][..dim]);
+        let (page, at) = (bytemuck::cast_slice_mut(&mut pages[i / PAGE]), i * dim);
+        k.store(ty, page, i, &keys[at..][..dim], &values[at..][..dim]);
     }
     pages
 }
 
-fn attention<E: KvElement>(k: &Kernels, dim: usize, pages: &[Vec<E>], q: &[f32], sees: &[Range<usize>]) -> Vec<f32> {
+fn attention(k: &Kernels, ty: KvType, dim: usize, pages: &[Vec<u64>], q: &[f32], sees: &[Range<usize>]) -> Vec<f32> {
     let mut out = vec![f32::NAN; q.len()];
     let mut queries: Vec<_> = (q.chunks(dim).zip(out.chunks_mut(dim)).zip(sees))
         .map(|((q, out), sees)| Query { q, sees: sees.clone(), out })
         .collect();
-    let pages: Vec<&[E]> = pages.iter().map(|page| &page[..]).collect();
-    k.attend(&HeadPages { pages: &pages, at: 0, head_dim: dim }, &mut queries);
+    let pages: Vec<&[u8]> = pages.iter().map(|page| bytemuck::cast_slice(page)).collect();
+    k.attend(&HeadPages { ty, pages: &pages, at: 0, head_dim: dim }, &mut queries);
     out
+}
+
+/// The same, each page on its own.
+fn by_page(k: &Kernels, ty: KvType, dim: usize, pages: &[Vec<u64>], q: &[f32], sees: &[Range<usize>]) -> Vec<f32> {
+    let pages: Vec<&[u8]> = pages.iter().map(|page| bytemuck::cast_slice(page)).collect();
+    let head = HeadPages { ty, pages: &pages, at: 0, head_dim: dim };
+    let one = |(q, sees): (&[f32], &Range<usize>)| {
+        let parts: Vec<_> = (sees.start / PAGE..sees.end.div_ceil(PAGE))
+            .map(|page| {
+                let mut out = vec![f32::NAN; dim + PART];
+                let sees = sees.start.max(page * PAGE)..sees.end.min((page + 1) * PAGE);
+                k.attend(&head, &mut [Query { q, sees, out: &mut out }]);
+                out
+            })
+            .collect();
+        let mut all = vec![0.0; dim + PART];
+        all[dim] = f32::NEG_INFINITY;
+        k.merge(&mut all, parts.iter().map(|part| &part[..]));
+        let inverse = 1.0 / all[dim + 1];
+        all[..dim].iter().map(|o| o * inverse).collect::<Vec<_>>()
+    };
+    q.chunks(dim).zip(sees).flat_map(one).collect()
 }
 
 #[test]
 fn attention_is_scalar_bit_for_bit_and_near_the_formula() {
-    attention_over::<u16>(2e-3);
-    attention_over::<f32>(2e-6);
+    attention_over(KvType::F16, 2e-3);
+    attention_over(KvType::F32, 2e-6);
+    attention_over(KvType::Q8_0, 4e-2);
 }
 
-/// With a cache of such elements, which may be so far from the formula.
-fn attention_over<E: KvElement + PartialEq + std::fmt::Debug>(bound: f64) {
+/// With such a cache, which may be so far from the formula.
+fn attention_over(ty: KvType, bound: f64) {
     let mut random = Random(5);
     for dim in [4, 16, 48, 64, 100, 128] {
         for (positions, window) in
@@ -238,14 +262,16 @@ fn attention_over<E: KvElement + PartialEq + std::fmt::Debug>(bound: f64) {
             let q: Vec<f32> = random.floats(9 * dim).iter().map(|x| x * 0.7).collect();
             let ends = (0..9).map(|i| positions.saturating_sub(i * i * 2).max(1));
             let sees: Vec<_> = ends.map(|end: usize| end.saturating_sub(window)..end).collect();
-            let pages: Vec<Vec<E>> = stored(scalar(), dim, &keys, &values);
-            let expected = attention(scalar(), dim, &pages, &q, &sees);
+            let pages = stored(scalar(), ty, dim, &keys, &values);
+            let expected = attention(scalar(), ty, dim, &pages, &q, &sees);
             for k in Kernels::available() {
-                assert_eq!(stored::<E>(k, dim, &keys, &values), pages, "{}", k.name());
-                let got = attention(k, dim, &pages, &q, &sees);
-                assert_eq!(bits(&got), bits(&expected), "{} dim {dim}, {window} of {positions}", k.name());
+                assert_eq!(stored(k, ty, dim, &keys, &values), pages, "{}", k.name());
+                let got = attention(k, ty, dim, &pages, &q, &sees);
+                assert_eq!(bits(&got), bits(&expected), "{} {ty:?} dim {dim}, {window} of {positions}", k.name());
+                let parted = by_page(k, ty, dim, &pages, &q, &sees);
+                assert_eq!(bits(&parted), bits(&expected), "{} {ty:?} by page", k.name());
                 for i in [0, 4, 8] {
-                    let alone = attention(k, dim, &pages, &q[i * dim..][..dim], &sees[i..=i]);
+                    let alone = attention(k, ty, dim, &pages, &q[i * dim..][..dim], &sees[i..=i]);
                     assert_eq!(bits(&alone), bits(&expected[i * dim..][..dim]), "query {i} alone");
                 }
             }
@@ -256,7 +282,7 @@ fn attention_over<E: KvElement + PartialEq + std::fmt::Debug>(bound: f64) {
                 for d in 0..dim {
                     let value = |j: usize| f64::from(values[j * dim + d]);
                     let exact: f64 = sees.clone().zip(&weights).map(|(j, w)| w / sum * value(j)).sum();
-                    assert!((f64::from(out[d]) - exact).abs() < bound, "{} for {exact}", out[d]);
+                    assert!((f64::from(out[d]) - exact).abs() < bound, "{ty:?}: {} for {exact}", out[d]);
                 }
             }
         }

@@ -51,6 +51,8 @@ pub(crate) trait Simd: Copy {
     fn to_array_i(self, x: Self::I) -> [u32; 16];
     /// Sixteen u16, each widened to its lane.
     fn load_u16(self, x: &[u16; 16]) -> Self::I;
+    /// Sixteen i8, each widened to its lane.
+    fn load_i8(self, x: &[i8; 16]) -> Self::I;
     fn add_i(self, a: Self::I, b: Self::I) -> Self::I;
     fn and(self, a: Self::I, b: Self::I) -> Self::I;
     fn or(self, a: Self::I, b: Self::I) -> Self::I;

@@ -1,6 +1,8 @@
 //! Self-attention with a KV cache: the block that every family has.
 
-use crate::cpu::{KvElement, KvType, PAGE, Query};
+use std::ops::Range;
+
+use crate::cpu::{HeadPages, KvType, PAGE, PART, Query};
 use crate::pool::Team;
 use crate::{Kernels, Result};
 
@@ -52,19 +54,11 @@ impl Attention {
 impl Step<'_> {
     /// x += output(attention(qkv(h))), causal; queries and keys are rotated if [`Step::rope`] was called.
     pub fn attention(&mut self, layer: usize, attention: &Attention) {
-        match self.layout.ty {
-            KvType::F16 => self.attention_in::<u16>(layer, attention),
-            KvType::F32 => self.attention_in::<f32>(layer, attention),
-        }
-    }
-
-    /// The same with a cache of such elements.
-    fn attention_in<E: KvElement>(&mut self, layer: usize, attention: &Attention) {
         let (params, gguf, kernels, team, layout) = (self.params, self.gguf, self.kernels, self.team, self.layout);
         let (n_q, n_kv, head_dim) = (params.n_q(), params.n_kv(), params.head_dim);
         let width = n_q + 2 * n_kv;
         let tokens = self.places().count();
-        let Buffers { x, h, wide, middle, turns, work, .. } = &mut *self.buffers;
+        let Buffers { x, h, wide, middle, turns, parts, work, .. } = &mut *self.buffers;
 
         linear(kernels, team, work, gguf, &attention.qkv, h, wide);
 
@@ -72,6 +66,9 @@ impl Step<'_> {
         team.for_each_chunk(wide, width, |t, row| {
             for head in row[..n_q + n_kv].chunks_exact_mut(head_dim) {
                 rotate(head, &turns[t * pairs..][..pairs]);
+                if layout.ty == KvType::Q8_0 {
+                    hadamard(head);
+                }
             }
             row[..n_q].iter_mut().for_each(|q| *q *= attention.scale);
         });
@@ -81,14 +78,14 @@ impl Step<'_> {
             let (start, len, rows) = (run.start, run.tokens.len(), &wide[first * width..]);
             let first_page = start / PAGE;
             team.for_each_chunk(&mut run.sequence.pages[first_page..(start + len).div_ceil(PAGE)], 1, |i, page| {
-                let (page, page_start) = (page[0].elements_mut::<E>(), (first_page + i) * PAGE);
+                let (page, page_start) = (page[0].bytes_mut(), (first_page + i) * PAGE);
                 for position in start.max(page_start)..(start + len).min(page_start + PAGE) {
                     let row = &rows[(position - start) * width..][..width];
                     for head in 0..params.n_head_kv {
                         let part = layout.part(page, layer, head);
                         let key = &row[n_q + head * head_dim..][..head_dim];
                         let value = &row[n_q + n_kv + head * head_dim..][..head_dim];
-                        kernels.store(part, position, key, value);
+                        kernels.store(layout.ty, part, position, key, value);
                     }
                 }
             });
@@ -101,9 +98,17 @@ impl Step<'_> {
         for run in &self.runs {
             let len = run.tokens.len();
             let (out, after) = rest.split_at_mut(len * n_q);
-            let queries = &wide[first * width..];
-            let pages: Vec<&[E]> = run.sequence.pages.iter().map(|page| page.elements()).collect();
-            attend(kernels, team, &layout, layer, params, &pages, run.start, attention.window, queries, out);
+            let pages: Vec<&[u8]> = run.sequence.pages.iter().map(|page| page.bytes()).collect();
+            let attended = Attended {
+                params,
+                layout: &layout,
+                layer,
+                pages: &pages,
+                start: run.start,
+                window: attention.window,
+                rows: &wide[first * width..],
+            };
+            attended.attend(kernels, team, parts, out);
             rest = after;
             first += len;
         }
@@ -113,49 +118,138 @@ impl Step<'_> {
     }
 }
 
-/// Attention of one run's tokens. `rows` starts with the first one's queries, keys and values; `out` is
-/// `[token][n_q]`.
-#[allow(clippy::too_many_arguments)] // one call, split off for its length
-fn attend<E: KvElement>(
-    kernels: &'static Kernels,
-    team: &Team,
-    layout: &Layout,
-    layer: usize,
-    params: &Params,
-    pages: &[&[E]],
-    start: usize,
-    window: usize,
-    rows: &[f32],
-    out: &mut [f32],
-) {
-    let (n_q, head_dim, group) = (params.n_q(), params.head_dim, params.n_head / params.n_head_kv);
-    let width = n_q + 2 * params.n_kv();
-    let sees = |t: usize| (start + t + 1).saturating_sub(window)..start + t + 1;
-    let query = |t: usize, head: usize| &rows[t * width + head * head_dim..][..head_dim];
-    // Tokens that share the loads of keys and values; where there are few, threads share one token's heads instead.
-    const TOGETHER: usize = 8;
-    if out.len() < TOGETHER * n_q {
-        team.for_each_chunk(out, group * head_dim, |i, out| {
-            let (t, head) = (i / params.n_head_kv, i % params.n_head_kv);
-            let mut queries: Vec<_> = (out.chunks_exact_mut(head_dim).enumerate())
-                .map(|(i, out)| Query { q: query(t, head * group + i), sees: sees(t), out })
-                .collect();
-            kernels.attend(&layout.head(pages, layer, head), &mut queries);
-        });
-        return;
-    }
-    team.for_each_chunk(out, TOGETHER * n_q, |i, out| {
-        let mut outs: Vec<_> = out.chunks_exact_mut(head_dim).map(Some).collect();
-        for head in 0..params.n_head_kv {
-            let mut queries = Vec::with_capacity(TOGETHER * group);
-            for at in 0..outs.len() / params.n_head {
-                let t = i * TOGETHER + at;
-                for q in head * group..(head + 1) * group {
-                    let out = outs[at * params.n_head + q].take().expect("each head of each token once");
-                    queries.push(Query { q: query(t, q), sees: sees(t), out });
+/// Turns a head by a Hadamard matrix, in blocks of the greatest power of two that divides it. Scores stay what they are
+/// when queries and keys are both turned; but what was in a few great elements is now spread over all, and loses half as
+/// much when it is rounded to integers (Ashkboos et al., 2024, arXiv:2404.00456).
+fn hadamard(head: &mut [f32]) {
+    let n = 1 << head.len().trailing_zeros();
+    let norm = 1.0 / (n as f32).sqrt();
+    for block in head.chunks_exact_mut(n) {
+        let mut half = 1;
+        while half < n {
+            for pair in block.chunks_exact_mut(2 * half) {
+                let (low, high) = pair.split_at_mut(half);
+                for (a, b) in low.iter_mut().zip(high) {
+                    (*a, *b) = (*a + *b, *a - *b);
                 }
             }
-            kernels.attend(&layout.head(pages, layer, head), &mut queries);
+            half *= 2;
         }
-    });
+        block.iter_mut().for_each(|x| *x *= norm);
+    }
+}
+
+/// Tokens that share the loads of keys and values.
+const TOGETHER: usize = 8;
+
+/// Pages of one token that are dealt out to the threads at once, at most: their parts need room.
+const PAGES: usize = 32;
+
+/// Values that [`PAGES`] parts of each head take, and what they are merged into.
+pub(super) fn parts_len(n_head: usize, head_dim: usize) -> usize {
+    (PAGES + 1) * n_head * (head_dim + PART)
+}
+
+/// What the attention of one run's tokens is made from.
+struct Attended<'a> {
+    params: &'a Params,
+    layout: &'a Layout,
+    layer: usize,
+    pages: &'a [&'a [u8]],
+    /// The position of the first token.
+    start: usize,
+    window: usize,
+    /// Starts with the first token's queries, keys and values.
+    rows: &'a [f32],
+}
+
+impl Attended<'_> {
+    fn sees(&self, t: usize) -> Range<usize> {
+        let end = self.start + t + 1;
+        end.saturating_sub(self.window)..end
+    }
+
+    fn query(&self, t: usize, head: usize) -> &[f32] {
+        let (width, head_dim) = (self.params.n_q() + 2 * self.params.n_kv(), self.params.head_dim);
+        &self.rows[t * width + head * head_dim..][..head_dim]
+    }
+
+    fn head(&self, head: usize) -> HeadPages<'_> {
+        self.layout.head(self.pages, self.layer, head)
+    }
+
+    /// `out` is `[token][n_q]`.
+    fn attend(&self, kernels: &'static Kernels, team: &Team, parts: &mut Vec<f32>, out: &mut [f32]) {
+        let Params { n_head, n_head_kv, head_dim, .. } = *self.params;
+        let (n_q, group) = (n_head * head_dim, n_head / n_head_kv);
+        if out.len() >= TOGETHER * n_q {
+            team.for_each_chunk(out, TOGETHER * n_q, |i, out| self.attend_some(kernels, i * TOGETHER, out));
+        } else if team.threads() > 1 && out.len() / n_q * n_head_kv < 4 * team.threads() && self.pages.len() > 1 {
+            for (t, out) in out.chunks_exact_mut(n_q).enumerate() {
+                self.attend_by_page(kernels, team, t, parts, out);
+            }
+        } else {
+            team.for_each_chunk(out, group * head_dim, |i, out| {
+                let (t, head) = (i / n_head_kv, i % n_head_kv);
+                let mut queries: Vec<_> = (out.chunks_exact_mut(head_dim).enumerate())
+                    .map(|(i, out)| Query { q: self.query(t, head * group + i), sees: self.sees(t), out })
+                    .collect();
+                kernels.attend(&self.head(head), &mut queries);
+            });
+        }
+    }
+
+    /// Some tokens from `first` on, all their heads.
+    fn attend_some(&self, kernels: &Kernels, first: usize, out: &mut [f32]) {
+        let Params { n_head, n_head_kv, head_dim, .. } = *self.params;
+        let group = n_head / n_head_kv;
+        let mut outs: Vec<_> = out.chunks_exact_mut(head_dim).map(Some).collect();
+        for head in 0..n_head_kv {
+            let mut queries = Vec::with_capacity(TOGETHER * group);
+            for at in 0..outs.len() / n_head {
+                let t = first + at;
+                for q in head * group..(head + 1) * group {
+                    let out = outs[at * n_head + q].take().expect("each head of each token once");
+                    queries.push(Query { q: self.query(t, q), sees: self.sees(t), out });
+                }
+            }
+            kernels.attend(&self.head(head), &mut queries);
+        }
+    }
+
+    /// One token, where there are too few heads for the threads: its pages are dealt out, too.
+    fn attend_by_page(&self, kernels: &'static Kernels, team: &Team, t: usize, parts: &mut Vec<f32>, out: &mut [f32]) {
+        let Params { n_head, n_head_kv, head_dim, .. } = *self.params;
+        let (group, part) = (n_head / n_head_kv, head_dim + PART);
+        resize(parts, parts_len(n_head, head_dim));
+        let (merged, parts) = parts.split_at_mut(n_head * part);
+        for merged in merged.chunks_exact_mut(part) {
+            merged.fill(0.0);
+            merged[head_dim] = f32::NEG_INFINITY;
+        }
+        let sees = self.sees(t);
+        let pages = sees.start / PAGE..sees.end.div_ceil(PAGE);
+        for first in pages.clone().step_by(PAGES) {
+            let n = PAGES.min(pages.end - first);
+            let parts = &mut parts[..n_head_kv * n * group * part];
+            team.for_each_chunk(parts, group * part, |i, parts| {
+                let (head, page) = (i / n, first + i % n);
+                let sees = sees.start.max(page * PAGE)..sees.end.min((page + 1) * PAGE);
+                let mut queries: Vec<_> = (parts.chunks_exact_mut(part).enumerate())
+                    .map(|(i, out)| Query { q: self.query(t, head * group + i), sees: sees.clone(), out })
+                    .collect();
+                kernels.attend(&self.head(head), &mut queries);
+            });
+            for (head, merged) in merged.chunks_exact_mut(part).enumerate() {
+                let parts = &parts[head / group * n * group * part..][..n * group * part];
+                kernels.merge(merged, parts.chunks_exact(part).skip(head % group).step_by(group));
+            }
+        }
+        for (out, merged) in out.chunks_exact_mut(head_dim).zip(merged.chunks_exact(part)) {
+            let inverse = 1.0 / merged[head_dim + 1];
+            for (out, o) in out.iter_mut().zip(merged) {
+                *out = o * inverse;
+            }
+        }
+    }
 }

@@ -1,10 +1,11 @@
 //! The KV cache: a sequence's tokens, and their keys and values in pages, which sequences may share.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::cpu::{HeadPages, KvElement, KvType, PAGE, head_page_len, key_at, value_at};
+use crate::cpu::{HeadPages, KvType, PAGE};
 use crate::{Error, Result, Token};
 
 /// How a page is divided: `[layer][kv_head]`, each part as the attention kernels want it.
@@ -17,14 +18,9 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Elements of one head's part.
-    fn head_len(&self) -> usize {
-        head_page_len(self.head_dim)
-    }
-
-    /// Elements of a page.
-    pub fn page_len(&self) -> usize {
-        self.n_layer * self.n_head_kv * self.head_len()
+    /// Bytes of one head's part.
+    fn part_bytes(&self) -> usize {
+        self.ty.part_bytes(self.head_dim)
     }
 
     /// Bytes of the pages that `positions` take; the largest number if there is none so large.
@@ -33,17 +29,17 @@ impl Layout {
     }
 
     fn page_bytes(&self) -> usize {
-        self.page_len().saturating_mul(self.ty.bytes())
+        (self.n_layer * self.n_head_kv).saturating_mul(self.part_bytes())
     }
 
     /// Where the part of one head begins in every page.
     fn at(&self, layer: usize, head: usize) -> usize {
-        (layer * self.n_head_kv + head) * self.head_len()
+        (layer * self.n_head_kv + head) * self.part_bytes()
     }
 
     /// One head's part of a page.
-    pub fn part<'a, E>(&self, page: &'a mut [E], layer: usize, head: usize) -> &'a mut [E] {
-        &mut page[self.at(layer, head)..][..self.head_len()]
+    pub fn part<'a>(&self, page: &'a mut [u8], layer: usize, head: usize) -> &'a mut [u8] {
+        &mut page[self.at(layer, head)..][..self.part_bytes()]
     }
 
     /// All parts of a page, in order, as layers and heads.
@@ -53,27 +49,26 @@ impl Layout {
     }
 
     /// Bytes of a key and a value of one head, without any padding.
-    pub fn part_bytes(&self) -> usize {
-        2 * self.head_dim * self.ty.bytes()
+    pub fn head_bytes(&self) -> usize {
+        self.ty.position_bytes(self.head_dim)
     }
 
     /// Bytes of all keys and values of a position, without any padding.
     pub fn position_bytes(&self) -> usize {
-        self.n_layer * self.n_head_kv * self.part_bytes()
+        self.n_layer * self.n_head_kv * self.head_bytes()
     }
 
-    /// Where the elements of one part's first positions are in a page: keys, then values, both as
-    /// `[position][head_dim]`.
-    pub fn elements(&self, layer: usize, head: usize, positions: usize) -> impl Iterator<Item = usize> + use<> {
-        let (at, dim) = (self.at(layer, head), self.head_dim);
-        let all = move || (0..positions).flat_map(move |position| (0..dim).map(move |d| (position, d)));
-        let keys = all().map(move |(position, d)| at + key_at(dim, position, d));
-        keys.chain(all().map(move |(position, d)| at + value_at(dim, position, d)))
+    /// Where one part's first positions are in a page, piece by piece: keys, then values, both by position.
+    pub fn pieces(&self, layer: usize, head: usize, positions: usize, mut piece: impl FnMut(Range<usize>)) {
+        let at = self.at(layer, head);
+        let mut moved = |range: Range<usize>| piece(at + range.start..at + range.end);
+        (0..positions).for_each(|position| self.ty.key(self.head_dim, position, &mut moved));
+        (0..positions).for_each(|position| self.ty.value(self.head_dim, position, &mut moved));
     }
 
     /// One head in all of a sequence's pages.
-    pub fn head<'a, E>(&self, pages: &'a [&'a [E]], layer: usize, head: usize) -> HeadPages<'a, E> {
-        HeadPages { pages, at: self.at(layer, head), head_dim: self.head_dim }
+    pub fn head<'a>(&self, pages: &'a [&'a [u8]], layer: usize, head: usize) -> HeadPages<'a> {
+        HeadPages { ty: self.ty, pages, at: self.at(layer, head), head_dim: self.head_dim }
     }
 }
 
@@ -82,7 +77,7 @@ impl Layout {
 #[derive(Debug, Clone)]
 pub(super) struct Page(Arc<Vec<Line>>);
 
-/// A cache line's worth of elements: so no load of sixteen straddles two. A head's part is a number of whole lines.
+/// A cache line: so no load of sixteen elements straddles two. A head's part is a number of whole lines.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
 struct Line([u8; 64]);
@@ -119,22 +114,13 @@ impl Page {
         Arc::as_ptr(&self.0).addr()
     }
 
-    pub fn elements<E: KvElement>(&self) -> &[E] {
-        bytemuck::cast_slice(&self.0)
-    }
-
-    /// The elements' bytes; little-endian, as on all systems that the library runs on.
+    /// Little-endian, as on all systems that the library runs on.
     pub fn bytes(&self) -> &[u8] {
         bytemuck::cast_slice(&self.0)
     }
 
-    /// The same for writing; see [`Page::elements_mut`].
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
-        bytemuck::cast_slice_mut(self.lines_mut())
-    }
-
     /// For writing, once [`Sequence::reserve`] has made room.
-    pub fn elements_mut<E: KvElement>(&mut self) -> &mut [E] {
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
         bytemuck::cast_slice_mut(self.lines_mut())
     }
 

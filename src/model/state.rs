@@ -107,6 +107,7 @@ impl Session {
                 match self.layout.ty {
                     KvType::F16 => GgmlType::F16.id(),
                     KvType::F32 => GgmlType::F32.id(),
+                    KvType::Q8_0 => GgmlType::Q8_0.id(),
                 },
             ),
             ("page size", number(PAGE)),

@@ -10,6 +10,7 @@ use crate::cpu::{Matrix, Workspace, matmul};
 use crate::pool::Team;
 use crate::{Error, Gguf, Kernels, Result, Token};
 
+use super::attention::parts_len;
 use super::kv::{Layout, Sequence};
 use super::outputs::Wanted;
 use super::params::Params;
@@ -35,12 +36,20 @@ pub(super) struct Widths {
     pub middle: usize,
     /// Pairs of dimensions that are rotated.
     pub turns: usize,
+    /// Parts of attention, of all tokens together.
+    pub parts: usize,
 }
 
 impl Widths {
     /// What attention without rotation and a feed-forward block without gate need.
     pub fn plain(p: &Params) -> Self {
-        Self { embd: p.n_embd, wide: p.n_q() + 2 * p.n_kv(), middle: p.n_q().max(p.n_ff), turns: 0 }
+        Self {
+            embd: p.n_embd,
+            wide: p.n_q() + 2 * p.n_kv(),
+            middle: p.n_q().max(p.n_ff),
+            turns: 0,
+            parts: parts_len(p.n_head, p.head_dim),
+        }
     }
 
     /// The most columns of a product.
@@ -64,6 +73,8 @@ pub(super) struct Buffers {
     pub middle: Vec<f32>,
     /// `[token][pair]`: cosine and sine.
     pub turns: Vec<[f32; 2]>,
+    /// What attention of single pages gives.
+    pub parts: Vec<f32>,
     pub work: Workspace,
 }
 
@@ -78,12 +89,14 @@ impl Buffers {
     pub fn bytes(w: &Widths, tokens: usize, threads: usize) -> usize {
         let floats = 2 * w.embd + w.wide + w.middle + 2 * w.turns;
         let token = size_of::<(Token, usize)>().saturating_add(floats.saturating_mul(size_of::<f32>()));
-        tokens.saturating_mul(token).saturating_add(Workspace::bytes(tokens, w.cols(), threads))
+        let parts = if threads > 1 { w.parts.saturating_mul(size_of::<f32>()) } else { 0 };
+        tokens.saturating_mul(token).saturating_add(parts).saturating_add(Workspace::bytes(tokens, w.cols(), threads))
     }
 
     /// Bytes taken.
     pub fn taken(&self) -> usize {
-        let floats: usize = [&self.x, &self.h, &self.wide, &self.middle].iter().map(|b| b.capacity()).sum();
+        let floats: usize =
+            [&self.x, &self.h, &self.wide, &self.middle, &self.parts].iter().map(|b| b.capacity()).sum();
         self.places.capacity() * size_of::<(Token, usize)>()
             + (floats + 2 * self.turns.capacity()) * size_of::<f32>()
             + self.work.taken()
@@ -104,6 +117,7 @@ impl Buffers {
         room(&mut self.wide, len(w.wide))?;
         room(&mut self.middle, len(w.middle))?;
         room(&mut self.turns, len(w.turns))?;
+        room(&mut self.parts, if threads > 1 { w.parts } else { 0 })?;
         self.work.reserve(tokens, w.cols(), threads)
     }
 }

@@ -143,6 +143,13 @@ impl Simd for Avx2 {
         })
     }
     #[inline(always)]
+    fn load_i8(self, x: &[i8; 16]) -> [__m256i; 2] {
+        op!({
+            let x = _mm_loadu_si128(x.as_ptr().cast());
+            [_mm256_cvtepi8_epi32(x), _mm256_cvtepi8_epi32(_mm_unpackhi_epi64(x, x))]
+        })
+    }
+    #[inline(always)]
     fn add_i(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
         both!(_mm256_add_epi32, a, b)
     }

@@ -123,6 +123,10 @@ impl Simd for Avx512 {
         op!(_mm512_cvtepu16_epi32(_mm256_loadu_si256(x.as_ptr().cast())))
     }
     #[inline(always)]
+    fn load_i8(self, x: &[i8; 16]) -> __m512i {
+        op!(_mm512_cvtepi8_epi32(_mm_loadu_si128(x.as_ptr().cast())))
+    }
+    #[inline(always)]
     fn add_i(self, a: __m512i, b: __m512i) -> __m512i {
         op!(_mm512_add_epi32(a, b))
     }

@@ -138,14 +138,16 @@ impl<'a, R: Read> Reader<'a, R> {
         for page in uses {
             self.need((page.positions * layout.position_bytes()) as u64, WHAT)?;
             let mut new = Page::new(layout)?;
-            let elements = new.bytes_mut();
-            let size = layout.ty.bytes();
-            bytes.resize(page.positions * layout.part_bytes(), 0);
+            let all = new.bytes_mut();
+            bytes.resize(page.positions * layout.head_bytes(), 0);
             for (layer, head) in layout.parts() {
                 self.fill(&mut bytes, WHAT)?;
-                for (at, element) in layout.elements(layer, head, page.positions).zip(bytes.chunks_exact(size)) {
-                    elements[at * size..][..size].copy_from_slice(element);
-                }
+                let mut rest = &bytes[..];
+                layout.pieces(layer, head, page.positions, |piece| {
+                    let (bytes, after) = rest.split_at(piece.len());
+                    all[piece].copy_from_slice(bytes);
+                    rest = after;
+                });
             }
             pages.push(new);
         }

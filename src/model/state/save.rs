@@ -71,9 +71,7 @@ impl<'a> Contents<'a> {
         for (page, used) in &self.pages {
             for (layer, head) in layout.parts() {
                 bytes.clear();
-                let size = layout.ty.bytes();
-                let elements = layout.elements(layer, head, *used).map(|at| &page.bytes()[at * size..][..size]);
-                elements.for_each(|x| bytes.extend_from_slice(x));
+                layout.pieces(layer, head, *used, |piece| bytes.extend_from_slice(&page.bytes()[piece]));
                 out.write_all(&bytes)?;
             }
         }

@@ -74,10 +74,10 @@ class Session(Handle):
     ``n_ctx`` is how many positions a sequence may have (default: as many as the model was trained on); ``threads``
     includes the caller's (default: as many as this process may use); ``chunk`` is how many tokens of a prompt go
     through the model together; ``kernels`` names the instruction set; ``kv_type`` is what keys and values are kept as,
-    ``"f16"`` or ``"f32"`` (twice the memory). ``memory_limit`` is how many bytes keys, values, buffers and outputs may
-    take (``OutOfMemoryError``; default: no limit); ``embeddings=True`` keeps what ``embedding`` gives. ``pooling`` and
-    ``normalize`` are for ``embed``. ``log`` is as for ``Model``, whose log it has if none is given. Results do not
-    depend on ``threads``, ``chunk`` and ``kernels``.
+    ``"f16"``, ``"f32"`` (twice the memory) or ``"q8_0"`` (about half of it). ``memory_limit`` is how many bytes keys,
+    values, buffers and outputs may take (``OutOfMemoryError``; default: no limit); ``embeddings=True`` keeps what
+    ``embedding`` gives. ``pooling`` and ``normalize`` are for ``embed``. ``log`` is as for ``Model``, whose log it has if
+    none is given. Results do not depend on ``threads``, ``chunk`` and ``kernels``.
     """
 
     _free = "pumice_session_free"
