@@ -414,7 +414,7 @@ public:
     /// What Session::embed gives: "mean", "last", "cls", "none" or "auto"; and whether its vectors are of length 1.
     Options &pooling(std::string_view name) { return set_string(PUMICE_KEY_SESSION_POOLING, name); }
     Options &normalize(detail::Truth on) { return set_int(PUMICE_KEY_SESSION_NORMALIZE, on.value); }
-    /// "f16" or "f32": what keys and values are kept as.
+    /// "f16", "f32" or "q8_0": what keys and values are kept as.
     Options &kv_type(std::string_view name) { return set_string(PUMICE_KEY_SESSION_KV_TYPE, name); }
     Options &kernels(std::string_view name) { return set_string(PUMICE_KEY_SESSION_KERNELS, name); }
 
