@@ -9,7 +9,8 @@
 //! `matmul/TYPE/TOKENS` multiplies so many tokens by a matrix on all threads; but for prompts (512 tokens) the matrix is
 //! larger than the caches. The others run on one thread. Each bench is followed by a line with its median: bytes (of
 //! weights, of keys and values, or of what else is read and written) and multiply-accumulates a second, and their shares
-//! of the peaks that are measured just after: of reading memory only where the bytes come from there. Run as a test, every bench runs once, with small operands.
+//! of the peaks that are measured just after: of reading memory only where the bytes come from there. Run as a test,
+//! every bench runs once, with small operands.
 
 use std::time::{Duration, Instant};
 

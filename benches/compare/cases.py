@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
+ROUNDS = 3
 NOTATION = re.compile(
     r"(?P<kind>pp|tg)(?P<tokens>\d+)(?:x(?P<sequences>\d+))?(?:@(?P<depth>\d+))?(?:t(?P<threads>\d+))?"
     r"(?:\+(?P<busy>\d+))?(?::(?P<kv_type>\w+))?(?:/(?P<kernels>\w+))?"
@@ -109,6 +110,7 @@ class Section(NamedTuple):
     title: str
     view: str  # how it is shown: see report.py
     x: str  # what a curve grows with
+    rounds: int
     cases: list  # (label, file name, [test])
 
 
@@ -122,14 +124,15 @@ def suite(path):
         for _, _, tests in cases:
             for text in tests:
                 Test.parse(text)
-        sections.append(Section(name, table["title"], table["view"], table.get("x", ""), cases))
+        rounds = table.get("rounds", ROUNDS)
+        sections.append(Section(name, table["title"], table["view"], table.get("x", ""), rounds, cases))
     return sections
 
 
 def of_models(models, tests):
     """The section for models that are named on the command line."""
     cases = [(Path(model).stem, str(model), tests) for model in models]
-    return [Section("models", "pumice over llama.cpp", "ratios", "", cases)]
+    return [Section("models", "pumice over llama.cpp", "ratios", "", ROUNDS, cases)]
 
 
 if sys.version_info < (3, 11):

@@ -90,18 +90,18 @@ class Comparison:
                     print(f"{label}: no file {model}", file=sys.stderr)
                     continue
                 for job in cases.jobs(model, tests):
-                    if not self.job(job):
+                    if not self.job(job, self.args.rounds or section.rounds):
                         return False
         return True
 
-    def job(self, job):
+    def job(self, job, rounds):
         peer, peer_version = self.peers.get(job.setting.kernels, (None, None))
         builds = self.builds | ({PEER: peer_version} if peer else {})
         records = {text: self.results.case(job.model, text, builds) for text, _ in job.tests}
         done = min(len(record["rounds"]) for record in records.values())
-        if done < self.args.rounds:
+        if done < rounds:
             warm(job.model)
-        for number in range(done, self.args.rounds):
+        for number in range(done, rounds):
             if self.out_of_time():
                 return False
             self.round(job, records, peer, number)
@@ -172,9 +172,9 @@ def main():
     parser.add_argument("--suite", type=Path, help="a TOML file that says what to measure and how to show it")
     parser.add_argument("--models", type=Path, help="the folder of the suite's models")
     parser.add_argument("--only", nargs="+", metavar="SECTION", help="of the suite's sections, measure only these")
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, help="instead of what the suite says (3)")
     parser.add_argument("--threads", type=int, default=machine()["cores"])
-    parser.add_argument("--timeout", type=int, default=120, metavar="SECONDS", help="for one process of either side")
+    parser.add_argument("--timeout", type=int, default=300, metavar="SECONDS", help="for one process of either side")
     parser.add_argument("--stop-after", type=float, metavar="SECONDS", help="begin no further round then; exit with 3")
     parser.add_argument("--results", type=Path, default=Path("compare.json"))
     parser.add_argument("--pumice", default=str(ROOT / "target" / "release" / "pumice"))

@@ -90,7 +90,7 @@ def bench(a):
     result = {"threads": a.threads, "depth": a.depth, "sequences": a.sequences, "kv_type": a.kv_type}
     suffix = "" if a.sequences == 1 else f"x{a.sequences}"
     for name, run, count, sequences, warm in (
-        (f"pp{a.prompt}", prompt, a.prompt, 1, 512),
+        (f"pp{a.prompt}", prompt, a.prompt, 1, 64),
         (f"tg{a.generate}{suffix}", generate, a.generate, a.sequences, 4),
     ):
         if not count:

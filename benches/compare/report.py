@@ -266,7 +266,7 @@ def machine(results):
     lines = [f"- CPU: {m['cpu']}, {m['cores']} cores, {' '.join(m['flags'])}; {m['memory_gb']:.0f} GB; {m['system']}"]
     lines += [f"- {name}: {version}" for name, version in data["versions"].items()]
     lines.append(
-        f"- Threads: {data['threads']}; rounds, of alternating order: {min(rounds, default=0)} to {max(rounds, default=0)}"
+        f"- Threads: {data['threads']}; rounds, in turn: {min(rounds, default=0)} to {max(rounds, default=0)}"
     )
     if all(peaks.values()):
         read, dots, fmas = (statistics.median(peaks[key]) for key in ("read_gb_s", "dot_gmac_s", "fma_gmac_s"))

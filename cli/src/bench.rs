@@ -161,9 +161,9 @@ impl Test {
         Ok(())
     }
 
-    /// A part of it: as many tokens of a prompt as ever go through the layers together, or a few that are generated.
+    /// A few tokens, which see all weights.
     fn warm_up(&self, session: &mut Session, ids: &[Token]) -> pumice::Result<()> {
-        self.run(session, ids, self.tokens.min(if self.generates { 4 } else { 512 }))
+        self.run(session, ids, self.tokens.min(if self.generates { 4 } else { 64 }))
     }
 
     /// Multiply-accumulates of a token.
