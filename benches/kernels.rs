@@ -14,9 +14,10 @@
 
 use std::time::{Duration, Instant};
 
+use bytemuck::{Pod, Zeroable};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
-use pumice::cpu::{HeadPages, KvElement, Matrix, PAGE, Peaks, Query, Workspace, head_page_len, matmul};
+use pumice::cpu::{HeadPages, KvType, Matrix, PAGE, Peaks, Query, Workspace, matmul};
 use pumice::pool::{Pool, Team};
 use pumice::quant::{GgmlType, is_supported};
 use pumice::{Kernels, Result};
@@ -137,21 +138,25 @@ fn products(c: &mut Criterion) {
     }
 }
 
+/// A cache line, so that pages lie as the cache's do.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
 /// `queries` of one position, over the positions of one key-value head.
-fn attention<E: KvElement>(c: &mut Criterion, machine: &mut Machine, element: &str, queries: usize) {
+fn attention(c: &mut Criterion, machine: &mut Machine, ty: KvType, queries: usize) {
     const HEAD_DIM: usize = 64;
     let positions = if measures() { 4096 } else { PAGE + 3 };
-    let pages = vec![vec![E::zeroed(); head_page_len(HEAD_DIM)]; positions.div_ceil(PAGE)];
-    let pages: Vec<_> = pages.iter().map(Vec::as_slice).collect();
-    let head = HeadPages { pages: &pages, at: 0, head_dim: HEAD_DIM };
+    let pages = vec![vec![Line::zeroed(); ty.part_bytes(HEAD_DIM) / 64]; positions.div_ceil(PAGE)];
+    let pages: Vec<&[u8]> = pages.iter().map(|page| bytemuck::cast_slice(page)).collect();
+    let head = HeadPages { ty, pages: &pages, at: 0, head_dim: HEAD_DIM };
     let q = values(queries * HEAD_DIM);
     let mut out = vec![0.0; queries * HEAD_DIM];
-    let id = format!("attention/{element}/{queries}");
+    let id = format!("attention/{}/{queries}", ty.name());
     let mut group = c.benchmark_group(&id);
     for kernels in tables() {
-        let macs = 2 * queries * positions * HEAD_DIM;
-        let bytes = 2 * positions * HEAD_DIM * size_of::<E>();
-        let work = Work { bytes, memory: false, macs, dots: false };
+        let bytes = pages.len() * ty.part_bytes(HEAD_DIM);
+        let work = Work { bytes, memory: false, macs: 2 * queries * positions * HEAD_DIM, dots: false };
         machine.bench(&mut group, &id, kernels, work, |_| {
             let mut queries: Vec<_> = (q.chunks(HEAD_DIM).zip(out.chunks_mut(HEAD_DIM)))
                 .map(|(q, out)| Query { q, sees: 0..positions, out })
@@ -174,8 +179,9 @@ const ROW_KERNELS: [(&str, RowKernel); 4] = [
 fn others(c: &mut Criterion) {
     let mut machine = Machine::new(1).expect("a thread and memory");
     for queries in [1, 3, 64] {
-        attention::<u16>(c, &mut machine, "f16", queries);
-        attention::<f32>(c, &mut machine, "f32", queries);
+        for ty in KvType::ALL {
+            attention(c, &mut machine, ty, queries);
+        }
     }
     let x = values(COLS);
     let mut out = values(COLS);

@@ -44,6 +44,8 @@ def made(sections, results, folder):
 
 def table(header, rows):
     """The first column is text, the others are numbers."""
+    if not rows:
+        return "Not measured yet."
     lines = ["| " + " | ".join(header) + " |", "|---" + "|---:" * (len(header) - 1) + "|"]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
@@ -175,11 +177,13 @@ def curve(section, results, folder):
         ours = [(max(x, 1), case.median(PUMICE)) for x, *_, case in points]
         theirs = [(max(x, 1), case.median(PEER)) for x, *_, case in points if case.median(PEER)]
         ticks = [(max(x, 1), shown) for x, shown, *_ in points]
+        if len(points) < 2:
+            continue
         title = f"{section.title}, {what.lower()}: tokens/s"
         done[-1] += image(
             folder, f"{section.name}-{kind}", title, charts.lines(title, (PUMICE, PEER), (ours, theirs), ticks)
         )
-    return "\n\n".join(done)
+    return "\n\n".join(done) or table([], [])
 
 
 def load(section, results, folder):
