@@ -47,9 +47,9 @@ class Test(NamedTuple):
 
     @property
     def name(self):
-        """The name under which both sides print it: pp512, tg32x16."""
+        """The name under which both sides print it: pp512, tg32x16, load."""
         many = f"x{self.setting.sequences}" if self.setting.sequences > 1 else ""
-        return f"{self.kind}{self.tokens}{many}"
+        return f"{self.kind}{self.tokens or ''}{many}"
 
 
 class Job(NamedTuple):

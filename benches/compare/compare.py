@@ -16,6 +16,7 @@ import argparse
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,40 +29,72 @@ import report
 from results import PEER, PUMICE, Results, machine
 
 ROOT = cases.HERE.parent.parent
-BUSY = "while True: pass"
+# Keeps a core busy, and ends with whoever started it.
+BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: sum(range(10_000))"
+# A round is measured again, once, if anything else took more than this share of the cores meanwhile.
+QUIET = 0.1
 SHARED = ("kernels", "read_gb_s", "dot_gmac_s", "fma_gmac_s")
 
 
+def end(process):
+    """Ends it, if it has not by itself, and says what it used."""
+    if process.returncode is not None:
+        return None
+    process.kill()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return usage
+
+
 def measure(command, job, timeout):
-    """What a side prints for each of the job's tests, or why it does not."""
+    """What a side prints for each of the job's tests, or why it does not; and what share of the cores others took."""
+    before, begin = cpu_seconds(), time.perf_counter()
     busy = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(job.setting.busy)]
     with tempfile.TemporaryFile("w+") as err:
-        begin = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, text=True)
         timer = threading.Timer(timeout, process.kill)
-        timer.start()
-        with process.stdout:
-            out = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - begin
-        late = not timer.is_alive()
-        timer.cancel()
-        process.returncode = os.waitstatus_to_exitcode(status)
-        for other in busy:
-            other.kill()
-            other.wait()
+        timer.daemon = True
+        try:
+            timer.start()
+            with process.stdout:
+                out = process.stdout.read()
+            _, status, usage = os.wait4(process.pid, 0)
+            seconds = time.perf_counter() - begin
+            process.returncode = os.waitstatus_to_exitcode(status)
+        finally:
+            late = not timer.is_alive()
+            timer.cancel()
+            end(process)
+            neighbours = [end(other) for other in busy]
+        own = sum(used.ru_utime + used.ru_stime for used in [usage, *neighbours])
+        others = max(0.0, cpu_seconds() - before - own) / (time.perf_counter() - begin) / (os.cpu_count() or 1)
         err.seek(0)
         why = (err.read().strip().splitlines() or [f"ended with {process.returncode}"])[-1]
     if late or process.returncode:
-        return {text: {"failed": f"not done after {timeout} s" if late else why} for text, _ in job.tests}
+        return {
+            text: {"failed": f"not done after {timeout} s" if late else why, "others": others} for text, _ in job.tests
+        }
     printed = json.loads(out)
     if job.tests[0][1].kind == "load":
         # The whole process, unless it says what of it counts. Linux has the peak in kilobytes.
-        return {
-            "load": {"seconds": printed.get("seconds", seconds), "bytes": printed.get("bytes", usage.ru_maxrss * 1024)}
-        }
-    shared = {key: printed[key] for key in SHARED if key in printed}
+        printed = {"load": {"seconds": seconds, "bytes": usage.ru_maxrss * 1024} | only(printed, "seconds", "bytes")}
+    # The system counts processor time in hundredths of a second: too coarse for short runs.
+    shared = only(printed, *SHARED) | {"others": others if seconds > 1 else 0.0}
     return {text: printed[test.name] | shared for text, test in job.tests}
+
+
+def only(values, *keys):
+    return {key: values[key] for key in keys if key in values}
+
+
+def cpu_seconds():
+    """The time that all processes of the machine have had; 0 where the system does not say."""
+    try:
+        with open("/proc/stat", encoding="ascii") as file:
+            user, nice, system, _, _, *interrupts = map(int, file.readline().split()[1:9])
+    except OSError:
+        return 0.0
+    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
 
 
 class Comparison:
@@ -113,10 +146,14 @@ class Comparison:
         sides = {PUMICE: job.pumice(self.args.pumice, threads)}
         if peer:
             sides[PEER] = job.peer(peer, threads)
-        measured = {}
         # A B, B A, A B, …: what drifts meets both alike.
-        for side in list(sides) if number % 2 == 0 else reversed(list(sides)):
-            measured[side] = measure(sides[side], job, self.args.timeout)
+        order = list(sides) if number % 2 == 0 else list(reversed(sides))
+        for _ in range(2):
+            measured = {side: measure(sides[side], job, self.args.timeout) for side in order}
+            others = max(result["others"] for results in measured.values() for result in results.values())
+            if others <= QUIET:
+                break
+            print(f"others took {100 * others:.0f} % of the cores meanwhile", file=sys.stderr, flush=True)
         for text, record in records.items():
             record["rounds"].append({side: measured[side][text] for side in sides})
             record["commands"] = {side: shown(command) for side, command in sides.items()}
@@ -188,6 +225,7 @@ def main():
     parser.add_argument("--report", action="store_true", help="only write what the results hold")
     parser.add_argument("--write", nargs="+", type=Path, default=[], metavar="FILE.md")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     args.peer = [peer for peer in args.peer or [sys.executable] if peer != "none"]
     if bool(args.suite) == bool(args.model):
         parser.error("either models or a --suite")

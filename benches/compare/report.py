@@ -269,9 +269,15 @@ def machine(results):
     rounds = [len(case["rounds"]) for case in data["cases"].values() if case["rounds"]]
     lines = [f"- CPU: {m['cpu']}, {m['cores']} cores, {' '.join(m['flags'])}; {m['memory_gb']:.0f} GB; {m['system']}"]
     lines += [f"- {name}: {version}" for name, version in data["versions"].items()]
-    lines.append(
-        f"- Threads: {data['threads']}; rounds, in turn: {min(rounds, default=0)} to {max(rounds, default=0)}"
-    )
+    lines.append(f"- Threads: {data['threads']}; rounds, in turn: {min(rounds, default=0)} to {max(rounds, default=0)}")
+    busy = [
+        max(side.get("others", 0) for side in r.values()) for case in data["cases"].values() for r in case["rounds"]
+    ]
+    if any(share > 0.1 for share in busy):
+        lines.append(
+            f"- In {sum(share > 0.1 for share in busy)} of {len(busy)} rounds, something else had more than a tenth of "
+            "the cores"
+        )
     if all(peaks.values()):
         read, dots, fmas = (statistics.median(peaks[key]) for key in ("read_gb_s", "dot_gmac_s", "fma_gmac_s"))
         lines.append(
