@@ -131,7 +131,7 @@ fn products(c: &mut Criterion) {
                 let memory = rows == large;
                 let work = Work { bytes: m.data.len(), memory, macs: tokens * rows * COLS, dots };
                 machine.bench(&mut group, &id, kernels, work, |team| {
-                    matmul(kernels, team, &mut scratch, &[m], &x, &mut out);
+                    matmul(kernels, team, &mut scratch, &[m], &x, false, &mut out);
                 });
             }
         }

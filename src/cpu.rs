@@ -27,5 +27,6 @@ mod x86_64;
 pub use attention::{HeadPages, PART, Query};
 pub use kv::{KvType, MAX_HEAD_DIM, PAGE};
 pub use matmul::{Matrix, Workspace, matmul};
+pub use panel::Activations;
 pub use peaks::Peaks;
 pub use table::Kernels;

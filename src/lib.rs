@@ -35,7 +35,7 @@ pub mod token;
 
 #[cfg(feature = "chat")]
 pub use chat::{ChatMessage, ChatOptions, ChatTemplate};
-pub use cpu::{Kernels, KvType};
+pub use cpu::{Activations, Kernels, KvType};
 pub use error::{Error, ErrorKind, GgufDefect, GgufPlace, Result, StateDefect, StateMismatch};
 pub use generate::{Finish, GenerateOptions, Generated, Progress, generate};
 pub use gguf::Gguf;

@@ -416,6 +416,7 @@ public:
     Options &normalize(detail::Truth on) { return set_int(PUMICE_KEY_SESSION_NORMALIZE, on.value); }
     /// "f16", "f32" or "q8_0": what keys and values are kept as.
     Options &kv_type(std::string_view name) { return set_string(PUMICE_KEY_SESSION_KV_TYPE, name); }
+    Options &activations(std::string_view name) { return set_string(PUMICE_KEY_SESSION_ACTIVATIONS, name); }
     Options &kernels(std::string_view name) { return set_string(PUMICE_KEY_SESSION_KERNELS, name); }
 
     Options &temperature(double value) { return set_float(PUMICE_KEY_SAMPLER_TEMPERATURE, value); }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use pumice::pool::MAX_THREADS;
-use pumice::{Error, GenerateOptions, Kernels, KvType, ModelOptions, Pooling, SamplerOptions, SessionOptions};
+use pumice::{
+    Activations, Error, GenerateOptions, Kernels, KvType, ModelOptions, Pooling, SamplerOptions, SessionOptions,
+};
 
 use crate::abi::{PUMICE_CONTINUE, pumice_progress_fn};
 
@@ -247,6 +249,21 @@ pub static KEYS: &[Key] = &[
         },
         doc: "What keys and values are kept as: \"f16\"; \"f32\" for the last bit of a model with float weights, in twice \
               the memory; or \"q8_0\", integers of eight bits, in about half of it.",
+    },
+    Key {
+        name: "session.activations",
+        kind: Kind::Text {
+            get: |o| o.session.activations.name().to_owned(),
+            set: |o, name| {
+                let found = Activations::ALL.into_iter().find(|kind| kind.name() == name);
+                o.session.activations = found.ok_or_else(|| Activations::ALL.map(Activations::name).join(" or "))?;
+                Ok(())
+            },
+            unset: |o| o.session.activations = Activations::default(),
+        },
+        doc: "How activations are rounded that meet quantized weights: \"mixed\", to sixteen bits where most is lost \
+              otherwise (queries, keys, values, logits) and to eight elsewhere; or \"int8\", to eight bits everywhere, which \
+              reads prompts up to a tenth faster.",
     },
     Key {
         name: "session.memory_limit",

@@ -2,9 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use pumice::{Kernels, KvType, SamplerOptions, SessionOptions, Token};
+use pumice::{Activations, Kernels, KvType, SamplerOptions, SessionOptions, Token};
 
-/// How the model runs. The text does not depend on it, but for --kv-type.
+/// How the model runs. The text does not depend on it, but for --kv-type and --activations.
 #[derive(clap::Args, Default)]
 pub struct RunArgs {
     /// Threads; 0 for as many as this process may use
@@ -16,6 +16,9 @@ pub struct RunArgs {
     /// What keys and values are kept as: f16; f32 in twice the memory; or q8_0 in half of it
     #[arg(long, value_name = "TYPE", value_parser = kv_type, default_value = KvType::default().name())]
     pub kv_type: KvType,
+    /// How activations are rounded that meet quantized weights: mixed, to sixteen bits where it matters most; or int8
+    #[arg(long, value_name = "KIND", value_parser = activations, default_value = Activations::default().name())]
+    pub activations: Activations,
 }
 
 impl RunArgs {
@@ -26,6 +29,7 @@ impl RunArgs {
             threads: self.threads,
             kernels: self.kernels,
             kv_type: self.kv_type,
+            activations: self.activations,
             ..SessionOptions::default()
         }
     }
@@ -34,6 +38,11 @@ impl RunArgs {
 fn kv_type(name: &str) -> Result<KvType, String> {
     let found = KvType::ALL.into_iter().find(|ty| ty.name() == name);
     found.ok_or_else(|| format!("there are {}", KvType::ALL.map(KvType::name).join(", ")))
+}
+
+fn activations(name: &str) -> Result<Activations, String> {
+    let found = Activations::ALL.into_iter().find(|kind| kind.name() == name);
+    found.ok_or_else(|| format!("there are {}", Activations::ALL.map(Activations::name).join(", ")))
 }
 
 fn kernels(name: &str) -> Result<&'static Kernels, String> {

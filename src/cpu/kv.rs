@@ -15,7 +15,7 @@
 use std::ops::Range;
 
 use super::math::padded;
-use super::panel::{BLOCK, Panel, nearest, size};
+use super::panel::{BLOCK, Panel, load_block, nearest, size};
 use super::quantized::{Wide, step};
 use super::unpack::Columns;
 use super::vector::Simd;
@@ -381,7 +381,7 @@ impl Cache for Q8_0 {
             for (panel, q) in panels.iter_mut().zip(q.chunks(BLOCK)) {
                 let mut x = [0.0; BLOCK];
                 x[..q.len()].copy_from_slice(q);
-                panel.set(s, t, &x);
+                panel.set(s, t, load_block(s, &x));
             }
         }
     }
@@ -455,16 +455,15 @@ impl Cache for Q8_0 {
 fn quantize<S: Simd>(s: S, x: &[f32]) -> (u16, [i8; BLOCK]) {
     let mut all = [0.0; BLOCK];
     all[..x.len()].copy_from_slice(x);
-    let (x, _) = all.as_chunks::<16>();
-    let (low, high) = (s.load(&x[0]), s.load(&x[1]));
-    let greatest = s.greatest(s.max(size(s, low), size(s, high)));
+    let x = load_block(s, &all);
+    let greatest = s.greatest(s.max(size(s, x[0]), size(s, x[1])));
     let scale = s.to_f16(s.splat(greatest / 127.0));
     // As it will be read: rounded. A tiny one can be rounded so far down that the integers must be held in.
     let rounded = s.to_array(s.load_f16(&scale))[0];
     let inverse = if rounded > 0.0 { 1.0 / rounded } else { 0.0 };
     let limit = s.splat(127.0 * rounded);
     let mut q = [0; BLOCK];
-    for (half, x) in [low, high].into_iter().enumerate() {
+    for (half, x) in x.into_iter().enumerate() {
         let x = s.min(s.max(x, s.sub(s.splat(0.0), limit)), limit);
         q[16 * half..][..16].copy_from_slice(&s.to_i8(nearest(s, x, inverse)));
     }

@@ -33,13 +33,14 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Takes the memory for products of up to `tokens` tokens of up to `cols` columns on so many threads.
+    /// Takes the memory for products of up to `tokens` tokens of up to `cols` columns, or fine ones of up to `fine_cols`,
+    /// on so many threads.
     ///
     /// # Errors
     /// [`Error::NoMemory`].
-    pub fn reserve(&mut self, tokens: usize, cols: usize, threads: usize) -> Result<()> {
+    pub fn reserve(&mut self, tokens: usize, cols: usize, fine_cols: usize, threads: usize) -> Result<()> {
         let no_memory = |bytes| Error::NoMemory { bytes, what: "quantized activations" };
-        self.panels.reserve(tokens, cols).map_err(no_memory)?;
+        self.panels.reserve([(tokens, cols), (tokens.saturating_mul(2), fine_cols)]).map_err(no_memory)?;
         let more = threads.saturating_sub(self.tiles.len());
         self.tiles.try_reserve_exact(more).map_err(|_| no_memory(threads * size_of::<Mutex<Tile>>()))?;
         self.tiles.resize_with(threads, Mutex::default);
@@ -55,9 +56,10 @@ impl Workspace {
     }
 
     /// Bytes that [`Workspace::reserve`] reserves, if nothing was before.
-    pub fn bytes(tokens: usize, cols: usize, threads: usize) -> usize {
+    pub fn bytes(tokens: usize, cols: usize, fine_cols: usize, threads: usize) -> usize {
         let tile = size_of::<Mutex<Tile>>() + if tokens > 1 { tile_bytes(cols) } else { 0 };
-        Panels::bytes(tokens, cols).saturating_add(threads.saturating_mul(tile))
+        let panels = Panels::bytes([(tokens, cols), (tokens.saturating_mul(2), fine_cols)]);
+        panels.saturating_add(threads.saturating_mul(tile))
     }
 
     /// Bytes taken.
@@ -84,16 +86,19 @@ enum Job<'a> {
 const PIECE: usize = 64;
 
 /// Multiplies the same tokens, `x` as `[token][col]`, by several matrices of `cols` columns. Their results lie side by
-/// side in `out`, `[token][row of the first, row of the second, …]`. What it held before is lost.
+/// side in `out`, `[token][row of the first, row of the second, …]`. What it held before is lost. For quantized weights,
+/// tokens are rounded: to sixteen bits if they are to be `fine`, else to eight.
 ///
 /// # Panics
 /// If a length does not fit or a type is not supported: matrices come from a model, which checked both.
+#[allow(clippy::too_many_arguments)] // two of them are machinery
 pub fn matmul(
     kernels: &'static Kernels,
     team: &Team,
     work: &mut Workspace,
     matrices: &[Matrix],
     x: &[f32],
+    fine: bool,
     out: &mut [f32],
 ) {
     let Some(cols) = matrices.first().map(|m| m.cols) else { return };
@@ -104,7 +109,7 @@ pub fn matmul(
         return;
     }
     if matrices.iter().any(|m| kernels.quantized(m.ty).is_some()) {
-        quantize(kernels, team, &mut work.panels, x, cols);
+        quantize(kernels, team, &mut work.panels, x, cols, fine);
     }
 
     // Small matrices: still several pieces for each thread.
@@ -167,18 +172,19 @@ impl Jobs<'_> {
 }
 
 /// Quantizes the tokens, a group at a time on each thread.
-fn quantize(kernels: &'static Kernels, team: &Team, panels: &mut Panels, x: &[f32], cols: usize) {
-    panels.resize(x.len() / cols, cols);
-    let blocks = cols / BLOCK;
+fn quantize(kernels: &'static Kernels, team: &Team, panels: &mut Panels, x: &[f32], cols: usize, fine: bool) {
+    panels.resize(x.len() / cols, cols, fine);
+    let (blocks, together) = (cols / BLOCK, if fine { 4 } else { 8 });
     team.for_each_chunk(&mut panels.eights, blocks, |i, group| {
-        let x = &x[8 * i * cols..x.len().min(8 * (i + 1) * cols)];
+        let x = &x[together * i * cols..x.len().min(together * (i + 1) * cols)];
         // SAFETY: the table was handed out by `available`; the kernel itself is safe code.
-        unsafe { (kernels.quantize_8)(x, cols, group) };
+        unsafe { (kernels.quantize_8)(x, cols, fine, group) };
     });
-    let rest = &x[x.len() / cols / 8 * 8 * cols..];
+    let rest = &x[x.len() / cols / together * together * cols..];
     // SAFETY: the same.
     unsafe {
-        (kernels.quantize_4)(rest, cols, &mut panels.four);
-        (kernels.quantize_1)(rest, cols, &mut panels.one);
+        (kernels.quantize_4)(rest, cols, fine, &mut panels.four);
+        (kernels.quantize_2)(rest, cols, fine, &mut panels.two);
+        (kernels.quantize_1)(rest, cols, false, &mut panels.one);
     }
 }

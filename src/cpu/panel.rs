@@ -1,8 +1,11 @@
-//! Activations as int8: what quantized weights are multiplied with.
+//! Activations as integers: what quantized weights are multiplied with.
 //!
 //! Thirty-two values share an f32 scale, the greatest magnitude over 127; each is the nearest integer (ties to even)
 //! of value / scale. A [`Panel`] holds the same thirty-two positions of several tokens side by side, in the order in
 //! which a matmul reads them, with the sums that weights with an offset or a minimum need.
+//!
+//! A token that is to be fine, to sixteen bits, has two places: what the rounding of the first leaves is rounded once more
+//! in the second, with a scale of its own. Each is multiplied as if it were a token, and the two results are added.
 
 use super::vector::Simd;
 
@@ -11,6 +14,31 @@ const MAGIC: f32 = 12_582_912.0;
 
 /// Values that share a scale.
 pub(super) const BLOCK: usize = 32;
+
+/// How activations are rounded that meet quantized weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Activations {
+    /// To sixteen bits where most is lost otherwise, which are the products that make queries, keys, values and logits; to
+    /// eight bits elsewhere.
+    #[default]
+    Mixed,
+    /// To eight bits everywhere.
+    Int8,
+}
+
+impl Activations {
+    /// All there are.
+    pub const ALL: [Self; 2] = [Self::Mixed, Self::Int8];
+
+    /// "mixed" or "int8".
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mixed => "mixed",
+            Self::Int8 => "int8",
+        }
+    }
+}
 
 /// The magnitude of every lane.
 #[inline(always)]
@@ -49,17 +77,17 @@ impl<const NT: usize> Panel<NT> {
         q: [[[0; 4]; 8]; NT],
     };
 
-    /// Fills in token `t` from its thirty-two values.
+    /// Fills in place `t` from its thirty-two values; gives the integers, as numbers.
     #[inline(always)]
-    pub(super) fn set<S: Simd>(&mut self, s: S, t: usize, x: &[f32; BLOCK]) {
-        let (x, _) = x.as_chunks::<16>();
-        let (low, high) = (s.load(&x[0]), s.load(&x[1]));
-        let greatest = s.greatest(s.max(size(s, low), size(s, high)));
+    pub(super) fn set<S: Simd>(&mut self, s: S, t: usize, x: [S::F; 2]) -> [S::F; 2] {
+        let greatest = s.greatest(s.max(size(s, x[0]), size(s, x[1])));
         self.scale[t] = greatest / 127.0;
         let inverse = if greatest > 0.0 { 127.0 / greatest } else { 0.0 };
         // The low byte is the integer, rounded to nearest even; what is not finite gives some integer.
-        for (half, x) in [low, high].into_iter().enumerate() {
-            let bits = nearest(s, x, inverse);
+        let mut integers = x;
+        for half in 0..2 {
+            let bits = nearest(s, x[half], inverse);
+            integers[half] = s.sub(s.as_f32(bits), s.splat(MAGIC));
             let q = s.to_i8(bits);
             self.q[t].as_flattened_mut()[16 * half..][..16].copy_from_slice(&q);
             // The magic constant's own bits, sixteen times, wrap around in the sum.
@@ -68,73 +96,111 @@ impl<const NT: usize> Panel<NT> {
             self.scaled_half[half][t] = self.scale[t] * sum as f32;
         }
         self.scaled_sum[t] = self.scale[t] * (self.sum[0][t] + self.sum[1][t]) as f32;
+        integers
+    }
+
+    /// Fills in places `t` and `t + 1`: the values, and what is left of them.
+    #[inline(always)]
+    fn set_fine<S: Simd>(&mut self, s: S, t: usize, x: [S::F; 2]) {
+        let integers = self.set(s, t, x);
+        let scale = s.splat(-self.scale[t]);
+        let rest = [s.fma(integers[0], scale, x[0]), s.fma(integers[1], scale, x[1])];
+        self.set(s, t + 1, rest);
     }
 }
 
-/// Quantizes `NT` tokens at most, each `cols` values of `x`, into one panel for every thirty-two columns.
+/// Thirty-two values.
 #[inline(always)]
-pub(super) fn quantize<S: Simd, const NT: usize>(s: S, x: &[f32], cols: usize, panels: &mut [Panel<NT>]) {
+pub(super) fn load_block<S: Simd>(s: S, x: &[f32; BLOCK]) -> [S::F; 2] {
+    let (x, _) = x.as_chunks::<16>();
+    [s.load(&x[0]), s.load(&x[1])]
+}
+
+/// Quantizes as many tokens as have `NT` places, each `cols` values of `x`, into one panel for every thirty-two columns.
+#[inline(always)]
+pub(super) fn quantize<S: Simd, const NT: usize>(s: S, x: &[f32], cols: usize, fine: bool, panels: &mut [Panel<NT>]) {
     for (t, x) in x.chunks_exact(cols).enumerate() {
         let (blocks, _) = x.as_chunks::<BLOCK>();
         for (panel, x) in panels.iter_mut().zip(blocks) {
-            panel.set(s, t, x);
+            let x = load_block(s, x);
+            if fine {
+                panel.set_fine(s, 2 * t, x);
+            } else {
+                panel.set(s, t, x);
+            }
         }
     }
 }
 
-/// Tokens of a matmul, quantized: groups of eight, then what is left in one group of eight, four or one.
+/// Tokens of a matmul, quantized: groups of eight places, then what is left in one group of eight, four or one; two places
+/// in one of their own.
 ///
-/// A group that is not full keeps whatever tokens it held before in its free places; their results are not stored.
+/// A group that is not full keeps whatever it held before in its free places; their results are not stored.
 #[derive(Default)]
 pub(super) struct Panels {
-    pub tokens: usize,
+    /// One for each token, or two if tokens are fine.
+    pub places: usize,
     pub cols: usize,
+    pub fine: bool,
     pub eights: Vec<Panel<8>>,
     pub four: Vec<Panel<4>>,
+    pub two: Vec<Panel<2>>,
     pub one: Vec<Panel<1>>,
 }
 
 impl Panels {
-    /// How many groups of eight there are, and how many tokens are left.
-    fn groups(tokens: usize) -> (usize, usize) {
-        match tokens % 8 {
-            5..8 => (tokens / 8 + 1, 0),
-            rest => (tokens / 8, rest),
+    /// How many groups of eight there are, and how many places are left.
+    fn groups(places: usize) -> (usize, usize) {
+        match places % 8 {
+            5..8 => (places / 8 + 1, 0),
+            rest => (places / 8, rest),
         }
     }
 
     /// Makes room for `tokens` of `cols` values.
-    pub(super) fn resize(&mut self, tokens: usize, cols: usize) {
-        let blocks = cols / BLOCK;
-        let (groups, rest) = Self::groups(tokens);
-        (self.tokens, self.cols) = (tokens, cols);
+    pub(super) fn resize(&mut self, tokens: usize, cols: usize, fine: bool) {
+        let (blocks, places) = (cols / BLOCK, if fine { 2 * tokens } else { tokens });
+        let (groups, rest) = Self::groups(places);
+        (self.places, self.cols, self.fine) = (places, cols, fine);
         self.eights.resize(groups * blocks, Panel::ZERO);
-        self.four.resize(if rest > 1 { blocks } else { 0 }, Panel::ZERO);
+        self.four.resize(if rest > 1 && places > 2 { blocks } else { 0 }, Panel::ZERO);
+        self.two.resize(if places == 2 { blocks } else { 0 }, Panel::ZERO);
         self.one.resize(if rest == 1 { blocks } else { 0 }, Panel::ZERO);
     }
 
-    /// The most panels of each kind that up to `tokens` of up to `cols` values take.
-    fn most(tokens: usize, cols: usize) -> [usize; 3] {
-        let (blocks, groups) = (cols / BLOCK, Self::groups(tokens).0);
-        [groups.saturating_mul(blocks), if tokens > 1 { blocks } else { 0 }, blocks]
+    /// The most panels of each kind that products take whose places and columns are at most one of these.
+    fn most(sizes: [(usize, usize); 2]) -> [usize; 4] {
+        let of = |(places, cols): (usize, usize)| {
+            let (blocks, groups) = (cols / BLOCK, Self::groups(places).0);
+            let if_over = |n: usize| if places > n { blocks } else { 0 };
+            [groups.saturating_mul(blocks), if_over(2), if_over(1), if_over(0)]
+        };
+        let [a, b] = sizes.map(of);
+        std::array::from_fn(|i| a[i].max(b[i]))
     }
 
     /// Takes the memory for that, or says how many bytes could not be had.
-    pub(super) fn reserve(&mut self, tokens: usize, cols: usize) -> Result<(), usize> {
+    pub(super) fn reserve(&mut self, sizes: [(usize, usize); 2]) -> Result<(), usize> {
         fn room<const NT: usize>(panels: &mut Vec<Panel<NT>>, len: usize) -> Result<(), usize> {
             let more = len.saturating_sub(panels.len());
             panels.try_reserve_exact(more).map_err(|_| len.saturating_mul(size_of::<Panel<NT>>()))
         }
-        let [eights, four, one] = Self::most(tokens, cols);
+        let [eights, four, two, one] = Self::most(sizes);
         room(&mut self.eights, eights)?;
         room(&mut self.four, four)?;
+        room(&mut self.two, two)?;
         room(&mut self.one, one)
     }
 
     /// Bytes of that.
-    pub(super) fn bytes(tokens: usize, cols: usize) -> usize {
-        let [eights, four, one] = Self::most(tokens, cols);
-        let sizes = [(eights, size_of::<Panel<8>>()), (four, size_of::<Panel<4>>()), (one, size_of::<Panel<1>>())];
+    pub(super) fn bytes(sizes: [(usize, usize); 2]) -> usize {
+        let [eights, four, two, one] = Self::most(sizes);
+        let sizes = [
+            (eights, size_of::<Panel<8>>()),
+            (four, size_of::<Panel<4>>()),
+            (two, size_of::<Panel<2>>()),
+            (one, size_of::<Panel<1>>()),
+        ];
         sizes.into_iter().fold(0, |sum, (n, size)| sum.saturating_add(n.saturating_mul(size)))
     }
 
@@ -142,19 +208,22 @@ impl Panels {
     pub(super) fn taken(&self) -> usize {
         self.eights.capacity() * size_of::<Panel<8>>()
             + self.four.capacity() * size_of::<Panel<4>>()
+            + self.two.capacity() * size_of::<Panel<2>>()
             + self.one.capacity() * size_of::<Panel<1>>()
     }
 
-    /// The integers, scale and sum of block `b` of token `t`: the view of the scalar code.
+    /// The integers, scale and sum of block `b` of place `t`: the view of the scalar code.
     pub(super) fn block(&self, t: usize, b: usize) -> (&[[i8; 4]; 8], f32, [i32; 2]) {
         let blocks = self.cols / BLOCK;
         let groups = self.eights.len() / blocks;
         fn view<const NT: usize>(p: &Panel<NT>, t: usize) -> (&[[i8; 4]; 8], f32, [i32; 2]) {
             (&p.q[t], p.scale[t], [p.sum[0][t], p.sum[1][t]])
         }
-        if t / 8 < groups {
-            return view(&self.eights[t / 8 * blocks + b], t % 8);
+        match (t / 8 < groups, self.four.get(b), self.two.get(b)) {
+            (true, ..) => view(&self.eights[t / 8 * blocks + b], t % 8),
+            (_, Some(four), _) => view(four, t % 8),
+            (_, _, Some(two)) => view(two, t % 8),
+            _ => view(&self.one[b], t % 8),
         }
-        if self.four.is_empty() { view(&self.one[b], t % 8) } else { view(&self.four[b], t % 8) }
     }
 }

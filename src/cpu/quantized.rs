@@ -59,7 +59,8 @@ pub(super) unsafe fn scalar<B: Block>(p: &Product, first: usize, last: usize, _t
     let (mut q, mut scale, mut min) = ([0; 256], [0.0; 16], [0.0; 16]);
     for row in first..last {
         let blocks: &[B] = bytemuck::cast_slice(&p.weights[row * p.row_bytes..][..p.row_bytes]);
-        for t in 0..p.x.tokens {
+        let mut first = 0.0f32;
+        for t in 0..p.x.places {
             let mut acc = 0.0f32;
             for (b, block) in blocks.iter().enumerate() {
                 block.unpack(&mut q[..B::LEN], &mut scale[..groups], &mut min[..groups]);
@@ -75,8 +76,16 @@ pub(super) unsafe fn scalar<B: Block>(p: &Product, first: usize, last: usize, _t
                     }
                 }
             }
+            let (token, result) = match (p.x.fine, t % 2) {
+                (false, _) => (t, acc),
+                (true, 0) => {
+                    first = acc;
+                    continue;
+                }
+                _ => (t / 2, first + acc),
+            };
             // SAFETY: the caller's contract.
-            unsafe { p.out.add(t * p.out_stride + row).write(acc) };
+            unsafe { p.out.add(token * p.out_stride + row).write(result) };
         }
     }
 }
@@ -102,9 +111,11 @@ pub(super) unsafe fn simd<S: Simd, U: Unpack>(s: S, p: &Product, first: usize, l
         let store = Store { out: unsafe { p.out.add(start) }, stride: p.out_stride, lanes: lanes.clone() };
         // SAFETY: every row has `blocks` blocks, and `store` speaks of these rows alone.
         unsafe {
-            if p.x.tokens == 1 {
-                let ahead = p.weights.as_ptr().wrapping_add((start + 16) * p.row_bytes);
-                store.put(0, one_token::<S, U>(s, rows, blocks, ahead, &p.x.one));
+            let ahead = p.weights.as_ptr().wrapping_add((start + 16) * p.row_bytes);
+            if p.x.places == 1 {
+                store.put_all(s, streamed::<S, U, 1>(s, rows, blocks, ahead, &p.x.one), 0..1, false);
+            } else if p.x.places == 2 {
+                store.put_all(s, streamed::<S, U, 2>(s, rows, blocks, ahead, &p.x.two), 0..2, p.x.fine);
             } else {
                 tile.resize(p.x.cols / 32, TileBlock::ZERO);
                 let mut keep = Keep { s, tile };
@@ -125,7 +136,7 @@ pub(super) unsafe fn simd<S: Simd, U: Unpack>(s: S, p: &Product, first: usize, l
     }
 }
 
-/// Where the sixteen results of a token go.
+/// Where the sixteen results of each token go.
 #[derive(Clone)]
 struct Store {
     out: *mut f32,
@@ -135,6 +146,25 @@ struct Store {
 }
 
 impl Store {
+    /// The results of `places`, as many as there are; those of a fine token are added.
+    ///
+    /// # Safety
+    /// The wanted lanes of those tokens may be written.
+    #[inline(always)]
+    unsafe fn put_all<S: Simd, const NT: usize>(&self, s: S, results: [S::F; NT], places: Range<usize>, fine: bool) {
+        if !fine {
+            for (result, t) in results.into_iter().zip(places) {
+                // SAFETY: the caller's contract.
+                unsafe { self.put(t, s.to_array(result)) };
+            }
+            return;
+        }
+        for ([a, b], t) in results.as_chunks::<2>().0.iter().zip(places.step_by(2)) {
+            // SAFETY: the caller's contract.
+            unsafe { self.put(t / 2, s.to_array(s.add(*a, *b))) };
+        }
+    }
+
     /// # Safety
     /// The wanted lanes of token `t` may be written.
     #[inline(always)]
@@ -153,38 +183,38 @@ impl Store {
     }
 }
 
-/// One token, against weights as they come. Meanwhile the bytes at `ahead` are asked for, as many as are used here.
+/// One place or two, against weights as they come. Meanwhile the bytes at `ahead` are asked for, as many as are used here.
 ///
 /// # Safety
 /// The rows have `blocks` blocks of the format.
 #[inline(always)]
-unsafe fn one_token<S: Simd, U: Unpack>(
+unsafe fn streamed<S: Simd, U: Unpack, const NT: usize>(
     s: S,
     rows: Rows,
     blocks: usize,
     ahead: *const u8,
-    panels: &[Panel<1>],
-) -> [f32; 16] {
+    panels: &[Panel<NT>],
+) -> [S::F; NT] {
     let offset = if U::WIDE { S::WIDE_OFFSET } else { U::OFFSET };
-    let mut sink = Meet::<S, U> { s, acc: [s.splat(0.0)], panels, offset, ahead, format: PhantomData };
+    let mut sink = Meet::<S, U, NT> { s, acc: [s.splat(0.0); NT], panels, offset, ahead, format: PhantomData };
     for block in 0..blocks {
         // SAFETY: the caller's contract.
         unsafe { unpack::<S, U>(s, rows, block, &mut sink) };
     }
-    s.to_array(sink.acc[0])
+    sink.acc
 }
 
-/// Multiplies columns with one token as they come.
-struct Meet<'a, S: Simd, U> {
+/// Multiplies columns with a few places as they come.
+struct Meet<'a, S: Simd, U, const NT: usize> {
     s: S,
-    acc: [S::F; 1],
-    panels: &'a [Panel<1>],
+    acc: [S::F; NT],
+    panels: &'a [Panel<NT>],
     offset: i32,
     ahead: *const u8,
     format: PhantomData<U>,
 }
 
-impl<S: Simd, U: Unpack> Sink<S> for Meet<'_, S, U> {
+impl<S: Simd, U: Unpack, const NT: usize> Sink<S> for Meet<'_, S, U, NT> {
     #[inline(always)]
     fn take(&mut self, at: usize, columns: Columns<S>) {
         let (s, acc, panel) = (self.s, self.acc, &self.panels[at]);
@@ -195,11 +225,11 @@ impl<S: Simd, U: Unpack> Sink<S> for Meet<'_, S, U> {
             s.prefetch(self.ahead.wrapping_add(line));
         }
         self.acc = match (U::WIDE, U::GROUP, U::HAS_MIN) {
-            (true, ..) => step::<S, Wide, 1>(s, acc, columns, panel, self.offset),
-            (_, 16, true) => step::<S, HalvesMin, 1>(s, acc, columns, panel, self.offset),
-            (_, 16, _) => step::<S, Halves, 1>(s, acc, columns, panel, self.offset),
-            (_, _, true) => step::<S, WholeMin, 1>(s, acc, columns, panel, self.offset),
-            _ => step::<S, Whole, 1>(s, acc, columns, panel, self.offset),
+            (true, ..) => step::<S, Wide, NT>(s, acc, columns, panel, self.offset),
+            (_, 16, true) => step::<S, HalvesMin, NT>(s, acc, columns, panel, self.offset),
+            (_, 16, _) => step::<S, Halves, NT>(s, acc, columns, panel, self.offset),
+            (_, _, true) => step::<S, WholeMin, NT>(s, acc, columns, panel, self.offset),
+            _ => step::<S, Whole, NT>(s, acc, columns, panel, self.offset),
         };
     }
 }
@@ -233,20 +263,20 @@ impl<S: Simd> Sink<S> for Keep<'_, S> {
 unsafe fn over_tile<S: Simd, K: Kind>(s: S, tile: &[TileBlock], x: &Panels, offset: i32, store: Store) {
     for (i, panels) in x.eights.chunks_exact(tile.len()).enumerate() {
         // SAFETY: the caller's contract.
-        unsafe { group::<S, K, 8>(s, tile, panels, offset, &store, 8 * i..x.tokens) };
+        unsafe { group::<S, K, 8>(s, tile, panels, offset, &store, 8 * i..x.places, x.fine) };
     }
-    let rest = x.tokens / 8 * 8;
+    let rest = x.places / 8 * 8;
     // SAFETY: the caller's contract.
     unsafe {
-        group::<S, K, 4>(s, tile, &x.four, offset, &store, rest..x.tokens);
-        group::<S, K, 1>(s, tile, &x.one, offset, &store, rest..x.tokens);
+        group::<S, K, 4>(s, tile, &x.four, offset, &store, rest..x.places, x.fine);
+        group::<S, K, 1>(s, tile, &x.one, offset, &store, rest..x.places, false);
     }
 }
 
-/// The first `NT` of `tokens` against one tile; nothing if there are no panels.
+/// The first `NT` of `places` against one tile; nothing if there are no panels.
 ///
 /// # Safety
-/// `store` may be written for those tokens.
+/// `store` may be written for those places' tokens.
 #[inline(always)]
 unsafe fn group<S: Simd, K: Kind, const NT: usize>(
     s: S,
@@ -254,14 +284,16 @@ unsafe fn group<S: Simd, K: Kind, const NT: usize>(
     panels: &[Panel<NT>],
     offset: i32,
     store: &Store,
-    tokens: Range<usize>,
+    places: Range<usize>,
+    fine: bool,
 ) {
     if panels.is_empty() {
         return;
     }
     // The results of neighbouring tokens are rows apart, lines that only these few stores touch: a fifth of the time
     // of a product was spent waiting for them before they were asked for here.
-    for t in tokens.clone().take(NT) {
+    for t in places.clone().take(NT) {
+        let t = if fine { t / 2 } else { t };
         s.prefetch_near(store.out.wrapping_add(t * store.stride).cast());
     }
     let mut acc = [s.splat(0.0); NT];
@@ -277,10 +309,8 @@ unsafe fn group<S: Simd, K: Kind, const NT: usize>(
         };
         acc = step::<S, K, NT>(s, acc, columns, panel, offset);
     }
-    for (acc, t) in acc.into_iter().zip(tokens) {
-        // SAFETY: the caller's contract.
-        unsafe { store.put(t, s.to_array(acc)) };
-    }
+    // SAFETY: the caller's contract.
+    unsafe { store.put_all(s, acc, places, fine) };
 }
 
 /// What sets one format's chain apart from another's, once its columns are unpacked.

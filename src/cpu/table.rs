@@ -13,7 +13,7 @@ use crate::quant::{GgmlType, for_each_format};
 pub(super) type QuantizedFn = unsafe fn(&quantized::Product, usize, usize, &mut Tile);
 pub(super) type FloatFn = unsafe fn(&float::Product, usize, usize);
 type LayerNormFn = unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]);
-type QuantizeFn<const NT: usize> = unsafe fn(&[f32], usize, &mut [Panel<NT>]);
+type QuantizeFn<const NT: usize> = unsafe fn(&[f32], usize, bool, &mut [Panel<NT>]);
 
 /// The kernels of one instruction set. A `&'static Kernels` exists only where the CPU has the instructions.
 pub struct Kernels {
@@ -22,6 +22,7 @@ pub struct Kernels {
     float: [FloatFn; 3],
     pub(super) quantize_8: QuantizeFn<8>,
     pub(super) quantize_4: QuantizeFn<4>,
+    pub(super) quantize_2: QuantizeFn<2>,
     pub(super) quantize_1: QuantizeFn<1>,
     rms_norm: unsafe fn(&[f32], &[f32], f32, &mut [f32]),
     layer_norm: LayerNormFn,
@@ -49,9 +50,9 @@ macro_rules! kernels {
             unsafe { float::simd::<_, W>($s, p, first, last) }
         }
         $(#[target_feature(enable = $features)])?
-        unsafe fn quantize<const NT: usize>(x: &[f32], cols: usize, panels: &mut [Panel<NT>]) {
+        unsafe fn quantize<const NT: usize>(x: &[f32], cols: usize, fine: bool, panels: &mut [Panel<NT>]) {
             // SAFETY: see above.
-            panel::quantize(unsafe { $s }, x, cols, panels)
+            panel::quantize(unsafe { $s }, x, cols, fine, panels)
         }
         $(#[target_feature(enable = $features)])?
         unsafe fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
@@ -94,6 +95,7 @@ macro_rules! kernels {
             float: [float::<float::F32>, float::<float::F16>, float::<float::BF16>],
             quantize_8: quantize::<8>,
             quantize_4: quantize::<4>,
+            quantize_2: quantize::<2>,
             quantize_1: quantize::<1>,
             rms_norm,
             layer_norm,

@@ -57,10 +57,10 @@ fn types() -> impl Iterator<Item = GgmlType> {
     GgmlType::all().filter(|ty| is_supported(*ty))
 }
 
-fn product(k: &'static Kernels, threads: usize, x: &[f32], m: Matrix) -> Vec<f32> {
+fn product(k: &'static Kernels, threads: usize, x: &[f32], fine: bool, m: Matrix) -> Vec<f32> {
     let mut out = vec![f32::NAN; x.len() / m.cols * m.rows];
     let mut pool = Pool::new(threads).unwrap();
-    pool.run(|team| matmul(k, team, &mut Workspace::default(), &[m], x, &mut out));
+    pool.run(|team| matmul(k, team, &mut Workspace::default(), &[m], x, fine, &mut out));
     out
 }
 
@@ -95,16 +95,20 @@ fn matmul_is_scalar_bit_for_bit() {
             for tokens in [1, 2, 3, 4, 5, 7, 8, 9, 13, 21] {
                 let mut x = random.floats(tokens * cols);
                 x[..cols.min(32)].fill(0.0);
-                let expected = product(scalar(), 1, &x, m);
-                for k in Kernels::available() {
-                    for threads in [1, 3] {
-                        let got = product(k, threads, &x, m);
+                for fine in [false, true] {
+                    let expected = product(scalar(), 1, &x, fine, m);
+                    for (k, threads) in Kernels::available().flat_map(|k| [(k, 1), (k, 3)]) {
+                        let got = product(k, threads, &x, fine, m);
                         assert_eq!(bits(&got), bits(&expected), "{} {ty} {rows}x{cols}, {tokens} tokens", k.name());
                     }
+                    // A token's result does not depend on the others.
+                    let alone = product(Kernels::best(), 1, &x[(tokens - 1) * cols..], fine, m);
+                    assert_eq!(
+                        bits(&alone),
+                        bits(&expected[(tokens - 1) * rows..]),
+                        "{ty}, the last of {tokens} alone"
+                    );
                 }
-                // A token's result does not depend on the others.
-                let alone = product(Kernels::best(), 1, &x[(tokens - 1) * cols..], m);
-                assert_eq!(bits(&alone), bits(&expected[(tokens - 1) * rows..]), "{ty}, the last of {tokens} alone");
             }
         }
     }
@@ -119,14 +123,17 @@ fn matmul_is_near_the_exact_product() {
         let x = random.floats(cols);
         let mut weights = vec![0.0; rows * cols];
         dequantize(ty, &data, &mut weights).unwrap();
-        let got = product(scalar(), 1, &x, Matrix { ty, data: &data, rows, cols });
-        for (row, got) in weights.chunks(cols).zip(got) {
+        let m = Matrix { ty, data: &data, rows, cols };
+        let (got, fine) = (product(scalar(), 1, &x, false, m), product(scalar(), 1, &x, true, m));
+        for ((row, got), fine) in weights.chunks(cols).zip(got).zip(fine) {
             let terms = || row.iter().zip(&x).map(|(w, x)| f64::from(*w) * f64::from(*x));
             let exact: f64 = terms().sum();
             // Activations are rounded to 1/254 of their block's greatest; random signs make errors add as squares.
             let size: f64 = terms().zip(&x).map(|(t, x)| (t / f64::from(*x)).powi(2)).sum::<f64>().sqrt();
             let bound = if ty.block_len() == 1 { 1e-5 * size.max(1.0) } else { 6.0 * size / 254.0 / 3f64.sqrt() };
             assert!((f64::from(got) - exact).abs() <= bound, "{ty}: {got} for {exact}, bound {bound}");
+            let bound = (bound / 100.0).max(1e-5 * size.max(1.0));
+            assert!((f64::from(fine) - exact).abs() <= bound, "{ty}, fine: {fine} for {exact}, bound {bound}");
         }
     }
 }
@@ -143,10 +150,10 @@ fn several_matrices_share_their_tokens() {
     let all: usize = kinds.iter().map(|(_, rows)| rows).sum();
     let mut out = vec![0.0; tokens * all];
     let k = Kernels::best();
-    Pool::new(2).unwrap().run(|team| matmul(k, team, &mut Workspace::default(), &matrices, &x, &mut out));
+    Pool::new(2).unwrap().run(|team| matmul(k, team, &mut Workspace::default(), &matrices, &x, false, &mut out));
     let mut before = 0;
     for m in matrices {
-        let alone = product(scalar(), 1, &x, m);
+        let alone = product(scalar(), 1, &x, false, m);
         for t in 0..tokens {
             let (got, expected) = (&out[t * all + before..][..m.rows], &alone[t * m.rows..][..m.rows]);
             assert_eq!(bits(got), bits(expected), "{} of token {t}", m.ty);

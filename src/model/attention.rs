@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::cpu::{HeadPages, KvType, PAGE, PART, Query};
+use crate::cpu::{Activations, HeadPages, KvType, PAGE, PART, Query};
 use crate::pool::Team;
 use crate::{Kernels, Result};
 
@@ -57,10 +57,11 @@ impl Step<'_> {
         let (params, gguf, kernels, team, layout) = (self.params, self.gguf, self.kernels, self.team, self.layout);
         let (n_q, n_kv, head_dim) = (params.n_q(), params.n_kv(), params.head_dim);
         let width = n_q + 2 * n_kv;
+        let fine = self.activations == Activations::Mixed;
         let tokens = self.places().count();
         let Buffers { x, h, wide, middle, turns, parts, work, .. } = &mut *self.buffers;
 
-        linear(kernels, team, work, gguf, &attention.qkv, h, wide);
+        linear(kernels, team, work, gguf, &attention.qkv, h, fine, wide);
 
         let pairs = turns.len() / tokens;
         team.for_each_chunk(wide, width, |t, row| {
@@ -113,7 +114,7 @@ impl Step<'_> {
             first += len;
         }
 
-        linear(kernels, team, work, gguf, std::slice::from_ref(&attention.output), middle, h);
+        linear(kernels, team, work, gguf, std::slice::from_ref(&attention.output), middle, false, h);
         add(team, x, h, params.n_embd);
     }
 }

@@ -1,6 +1,6 @@
 //! How a session runs: what is asked for, what that comes to for a model, and what can be changed later.
 
-use crate::cpu::KvType;
+use crate::cpu::{Activations, KvType};
 use crate::pool::Pool;
 use crate::{Error, Kernels, Log, Result};
 
@@ -8,7 +8,8 @@ use super::params::Params;
 use super::session::Session;
 use super::step::Buffers;
 
-/// How a session runs. Results do not depend on any of it but [`SessionOptions::kv_type`].
+/// How a session runs. Results do not depend on any of it but [`SessionOptions::kv_type`] and
+/// [`SessionOptions::activations`].
 #[derive(Debug, Clone, Default)]
 pub struct SessionOptions {
     /// Positions that a sequence may have; 0 for as many as the model was trained on. Memory is taken as it is needed.
@@ -22,6 +23,8 @@ pub struct SessionOptions {
     pub kernels: Option<&'static Kernels>,
     /// What keys and values are kept as.
     pub kv_type: KvType,
+    /// How activations are rounded that meet quantized weights.
+    pub activations: Activations,
     /// Bytes that the KV cache, a step's buffers and the outputs may take together; 0 for as many as there are. A call
     /// that would exceed it fails before it changes anything.
     pub memory_limit: usize,

@@ -380,9 +380,10 @@ impl Session {
         let wanted = kept.extend(outputs);
         pool.run(|team| {
             let (params, gguf, layout) = (&inner.params, &*inner.gguf, *layout);
+            let activations = options.activations;
             let kernels = options.kernels.unwrap_or_else(Kernels::best);
             let layers = together.then_some(&mut layers as _);
-            let mut step = Step { params, gguf, kernels, team, cancelled, layout, runs, buffers, layers };
+            let mut step = Step { params, gguf, kernels, team, cancelled, layout, activations, runs, buffers, layers };
             family.forward(&mut step, wanted)
         })?;
         for (sequence, tokens) in part {

@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::cpu::{Matrix, Workspace, matmul};
+use crate::cpu::{Activations, Matrix, Workspace, matmul};
 use crate::pool::Team;
 use crate::{Error, Gguf, Kernels, Result, Token};
 
@@ -90,7 +90,12 @@ impl Buffers {
         let floats = 2 * w.embd + w.wide + w.middle + 2 * w.turns;
         let token = size_of::<(Token, usize)>().saturating_add(floats.saturating_mul(size_of::<f32>()));
         let parts = if threads > 1 { w.parts.saturating_mul(size_of::<f32>()) } else { 0 };
-        tokens.saturating_mul(token).saturating_add(parts).saturating_add(Workspace::bytes(tokens, w.cols(), threads))
+        tokens.saturating_mul(token).saturating_add(parts).saturating_add(Workspace::bytes(
+            tokens,
+            w.cols(),
+            w.embd,
+            threads,
+        ))
     }
 
     /// Bytes taken.
@@ -118,7 +123,7 @@ impl Buffers {
         room(&mut self.middle, len(w.middle))?;
         room(&mut self.turns, len(w.turns))?;
         room(&mut self.parts, if threads > 1 { w.parts } else { 0 })?;
-        self.work.reserve(tokens, w.cols(), threads)
+        self.work.reserve(tokens, w.cols(), w.embd, threads)
     }
 }
 
@@ -130,6 +135,7 @@ pub(super) struct Step<'a> {
     pub team: &'a Team<'a>,
     pub cancelled: &'a AtomicBool,
     pub layout: Layout,
+    pub activations: Activations,
     pub runs: Vec<Run<'a>>,
     pub buffers: &'a mut Buffers,
     /// Hears of each layer that is done; nobody, if they are not worth telling.
@@ -197,13 +203,13 @@ impl Step<'_> {
     pub fn swiglu(&mut self, gate_up: &[Linear; 2], down: &Linear) {
         let (gguf, kernels, team, n_ff) = (self.gguf, self.kernels, self.team, self.params.n_ff);
         let Buffers { x, h, wide, middle, work, .. } = &mut *self.buffers;
-        linear(kernels, team, work, gguf, gate_up, h, wide);
+        linear(kernels, team, work, gguf, gate_up, h, false, wide);
         resize(middle, wide.len() / 2);
         team.for_each_chunk(middle, n_ff, |t, out| {
             let (gate, up) = wide[2 * t * n_ff..][..2 * n_ff].split_at(n_ff);
             kernels.swiglu(gate, up, out);
         });
-        linear(kernels, team, work, gguf, std::slice::from_ref(down), middle, h);
+        linear(kernels, team, work, gguf, std::slice::from_ref(down), middle, false, h);
         add(team, x, h, self.params.n_embd);
     }
 
@@ -211,9 +217,9 @@ impl Step<'_> {
     pub fn gelu(&mut self, up: &Linear, down: &Linear) {
         let (gguf, kernels, team, n_ff) = (self.gguf, self.kernels, self.team, self.params.n_ff);
         let Buffers { x, h, middle, work, .. } = &mut *self.buffers;
-        linear(kernels, team, work, gguf, std::slice::from_ref(up), h, middle);
+        linear(kernels, team, work, gguf, std::slice::from_ref(up), h, false, middle);
         team.for_each_chunk(middle, n_ff, |_, row| kernels.gelu(row));
-        linear(kernels, team, work, gguf, std::slice::from_ref(down), middle, h);
+        linear(kernels, team, work, gguf, std::slice::from_ref(down), middle, false, h);
         add(team, x, h, self.params.n_embd);
     }
 
@@ -243,7 +249,8 @@ impl Step<'_> {
             embeddings.copy_from_slice(h);
         }
         if !logits.is_empty() {
-            product(kernels, self.team, work, gguf, std::slice::from_ref(output), h, logits);
+            let fine = self.activations == Activations::Mixed;
+            product(kernels, self.team, work, gguf, std::slice::from_ref(output), h, fine, logits);
         }
     }
 }
@@ -256,6 +263,7 @@ fn apply_norm(kernels: &Kernels, norm: &Norm, x: &[f32], out: &mut [f32]) {
 }
 
 /// out = `[token][results of all parts side by side]`, made as long as that takes.
+#[allow(clippy::too_many_arguments)] // most of them are machinery
 pub(super) fn linear(
     kernels: &'static Kernels,
     team: &Team,
@@ -263,12 +271,14 @@ pub(super) fn linear(
     gguf: &Gguf,
     parts: &[Linear],
     x: &[f32],
+    fine: bool,
     out: &mut Vec<f32>,
 ) {
     resize(out, x.len() / parts[0].cols * parts.iter().map(|part| part.rows).sum::<usize>());
-    product(kernels, team, work, gguf, parts, x, out);
+    product(kernels, team, work, gguf, parts, x, fine, out);
 }
 
+#[allow(clippy::too_many_arguments)] // as above
 fn product(
     kernels: &'static Kernels,
     team: &Team,
@@ -276,10 +286,11 @@ fn product(
     gguf: &Gguf,
     parts: &[Linear],
     x: &[f32],
+    fine: bool,
     out: &mut [f32],
 ) {
     let matrices: Vec<Matrix> = parts.iter().map(|part| part.matrix(gguf)).collect();
-    matmul(kernels, team, work, &matrices, x, out);
+    matmul(kernels, team, work, &matrices, x, fine, out);
     if parts.iter().any(|part| part.bias.is_some()) {
         team.for_each_chunk(out, parts.iter().map(|part| part.rows).sum(), |_, row| {
             let mut at = 0;

@@ -243,6 +243,7 @@ class Model(Handle):
         chunk: Optional[int] = None,
         kernels: Optional[str] = None,
         kv_type: Optional[str] = None,
+        activations: Optional[str] = None,
         embeddings: Optional[bool] = None,
     ) -> Memory:
         """Whether it will fit: what a session with these options takes, in bytes, before it is made. A model that was
@@ -253,6 +254,7 @@ class Model(Handle):
             "chunk": chunk,
             "kernels": kernels,
             "kv_type": kv_type,
+            "activations": activations,
             "embeddings": embeddings,
         }
         out = c_int64()
