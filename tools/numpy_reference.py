@@ -4,7 +4,10 @@ Weights are whatever the file holds, dequantized by the `gguf` package. Everythi
 rounding is asked for, which simulates what pumice rounds on purpose and nothing else:
 
     activations="int8"   what a quantized matrix is multiplied with is rounded to int8, 32 values to a scale
+    activations="mixed"  the same; and where queries, keys, values or logits are made, what that leaves is rounded again
     cache="f16"          keys and values are rounded to half precision, as the KV cache holds them
+    cache="q8_0"         queries, keys and values are rounded to int8, 32 to a scale, which is rounded to half precision
+                         for keys and values; queries and keys are turned by a Hadamard matrix before
 
 So the distance between the two settings is what activation quantization explains, and the distance between pumice and
 the simulation is what it does not. Shapes are [position, ...]; matrices are [outputs, inputs], as in the file.
@@ -28,6 +31,27 @@ def round_int8(x: np.ndarray) -> np.ndarray:
     inverse = np.divide(127, greatest, out=np.zeros_like(greatest), where=greatest > 0)
     scale = (greatest / np.float32(127)).astype(np.float64)
     return (np.rint(blocks * inverse) * scale).reshape(x.shape)
+
+
+def round_q8_0(x: np.ndarray) -> np.ndarray:
+    """The nearest multiples of the same scale as a half."""
+    blocks = x.astype(np.float32).reshape(-1, 32)
+    scale = (np.abs(blocks).max(axis=1, keepdims=True) / np.float32(127)).astype(np.float16).astype(np.float64)
+    inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
+    return (np.clip(np.rint(blocks * inverse), -127, 127) * scale).reshape(x.shape)
+
+
+def hadamard(x: np.ndarray) -> np.ndarray:
+    """The last axis turned, in blocks of the greatest power of two that divides it."""
+    n = x.shape[-1] & -x.shape[-1]
+    matrix = np.ones((1, 1))
+    while len(matrix) < n:
+        matrix = np.block([[matrix, matrix], [matrix, -matrix]])
+    return (x.reshape(-1, n) @ (matrix / n**0.5)).reshape(x.shape)
+
+
+# What makes queries, keys, values and logits.
+FINE = ("attn_qkv", "attn_q", "attn_k", "attn_v", "output", "token_embd")
 
 
 class Reference:
@@ -57,8 +81,11 @@ class Reference:
 
     def linear(self, name: str, x: np.ndarray) -> np.ndarray:
         tensor = self.tensors[name + ".weight"]
-        if self.activations == "int8" and tensor.tensor_type not in FLOAT_TYPES:
-            x = round_int8(x)
+        if self.activations != "exact" and tensor.tensor_type not in FLOAT_TYPES:
+            rounded = round_int8(x)
+            if self.activations == "mixed" and name.split(".")[-1] in FINE:
+                rounded += round_int8(x - rounded)
+            x = rounded
         return x @ self.weights[name + ".weight"].T + self.weights.get(name + ".bias", 0)
 
     def attention(self, block: str, h: np.ndarray, rotate) -> np.ndarray:
@@ -72,6 +99,8 @@ class Reference:
         v = v.reshape(n, self.n_head_kv, self.head_dim)
         if self.cache == "f16":
             k, v = (x.astype(np.float32).astype(np.float16).astype(np.float64) for x in (k, v))
+        if self.cache == "q8_0":
+            q, k, v = round_int8(hadamard(q)), round_q8_0(hadamard(k)), round_q8_0(v)
         # Every group of queries shares a key and a value head.
         k, v = (np.repeat(x, self.n_head // self.n_head_kv, axis=1) for x in (k, v))
         scores = np.einsum("qhd,khd->hqk", q, k) / self.head_dim**0.5

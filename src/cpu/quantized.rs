@@ -117,18 +117,27 @@ pub(super) unsafe fn simd<S: Simd, U: Unpack>(s: S, p: &Product, first: usize, l
             } else if p.x.places == 2 {
                 store.put_all(s, streamed::<S, U, 2>(s, rows, blocks, ahead, &p.x.two), 0..2, p.x.fine);
             } else {
-                tile.resize(p.x.cols / 32, TileBlock::ZERO);
-                let mut keep = Keep { s, tile };
-                for block in 0..blocks {
-                    unpack::<S, U>(s, rows, block, &mut keep);
-                }
+                // Few tokens do not make up for a tile that leaves the nearest cache: they pass over one part after the
+                // other.
+                let per_block = U::LEN / 32;
+                let part = if p.x.places <= FEW { FEW_COLUMNS / per_block } else { blocks };
+                tile.resize(part * per_block, TileBlock::ZERO);
                 let offset = if U::WIDE { S::WIDE_OFFSET } else { U::OFFSET };
-                match (U::WIDE, U::GROUP, U::HAS_MIN) {
-                    (true, ..) => over_tile::<S, Wide>(s, tile, p.x, offset, store),
-                    (_, 16, true) => over_tile::<S, HalvesMin>(s, tile, p.x, offset, store),
-                    (_, 16, _) => over_tile::<S, Halves>(s, tile, p.x, offset, store),
-                    (_, _, true) => over_tile::<S, WholeMin>(s, tile, p.x, offset, store),
-                    _ => over_tile::<S, Whole>(s, tile, p.x, offset, store),
+                let mut sums = [[0.0; 16]; FEW];
+                for first in (0..blocks).step_by(part) {
+                    let columns = first * per_block..(first + part).min(blocks) * per_block;
+                    let mut keep = Keep::<S, U> { s, tile, first: columns.start, ahead, format: PhantomData };
+                    for block in first..(first + part).min(blocks) {
+                        unpack::<S, U>(s, rows, block, &mut keep);
+                    }
+                    let part = Part { tile: &tile[..columns.len()], columns, x: p.x, offset, store: &store };
+                    match (U::WIDE, U::GROUP, U::HAS_MIN) {
+                        (true, ..) => over_tile::<S, Wide>(s, part, &mut sums),
+                        (_, 16, true) => over_tile::<S, HalvesMin>(s, part, &mut sums),
+                        (_, 16, _) => over_tile::<S, Halves>(s, part, &mut sums),
+                        (_, _, true) => over_tile::<S, WholeMin>(s, part, &mut sums),
+                        _ => over_tile::<S, Whole>(s, part, &mut sums),
+                    }
                 }
             }
         }
@@ -218,12 +227,7 @@ impl<S: Simd, U: Unpack, const NT: usize> Sink<S> for Meet<'_, S, U, NT> {
     #[inline(always)]
     fn take(&mut self, at: usize, columns: Columns<S>) {
         let (s, acc, panel) = (self.s, self.acc, &self.panels[at]);
-        // Sixteen streams a row apart defeat the hardware's prefetcher, but their next tile is contiguous. A few lines
-        // at a time: all of a super-block's at once would fill the queues that the loads here wait in.
-        let bytes = 16 * 32 * size_of::<U>() / U::LEN;
-        for line in (at * bytes / 64..(at + 1) * bytes / 64).map(|line| 64 * line) {
-            s.prefetch(self.ahead.wrapping_add(line));
-        }
+        fetch::<S, U>(s, self.ahead, at);
         self.acc = match (U::WIDE, U::GROUP, U::HAS_MIN) {
             (true, ..) => step::<S, Wide, NT>(s, acc, columns, panel, self.offset),
             (_, 16, true) => step::<S, HalvesMin, NT>(s, acc, columns, panel, self.offset),
@@ -234,17 +238,22 @@ impl<S: Simd, U: Unpack, const NT: usize> Sink<S> for Meet<'_, S, U, NT> {
     }
 }
 
-/// Keeps columns for many tokens.
-struct Keep<'a, S> {
+/// Keeps columns for many tokens. Meanwhile the bytes at `ahead` are asked for, as many as are used here.
+struct Keep<'a, S, U> {
     s: S,
     tile: &'a mut [TileBlock],
+    /// The number of the tile's first columns among all thirty-twos.
+    first: usize,
+    ahead: *const u8,
+    format: PhantomData<U>,
 }
 
-impl<S: Simd> Sink<S> for Keep<'_, S> {
+impl<S: Simd, U: Unpack> Sink<S> for Keep<'_, S, U> {
     #[inline(always)]
     fn take(&mut self, at: usize, columns: Columns<S>) {
         let s = self.s;
-        let to = &mut self.tile[at];
+        fetch::<S, U>(s, self.ahead, at);
+        let to = &mut self.tile[at - self.first];
         for g in 0..8 {
             to.q[g] = s.to_array_i(columns.q[g]);
         }
@@ -255,49 +264,80 @@ impl<S: Simd> Sink<S> for Keep<'_, S> {
     }
 }
 
-/// All tokens against one tile.
+/// Asks for as many bytes at `ahead` as thirty-two columns of sixteen rows take, those of columns `at`. Sixteen streams
+/// a row apart defeat the hardware's prefetcher, but their next tile is contiguous. A few lines at a time: all of a
+/// super-block's at once would fill the queues that the loads here wait in.
+#[inline(always)]
+fn fetch<S: Simd, U: Unpack>(s: S, ahead: *const u8, at: usize) {
+    let bytes = 16 * 32 * size_of::<U>() / U::LEN;
+    for line in (at * bytes / 64..(at + 1) * bytes / 64).map(|line| 64 * line) {
+        s.prefetch(ahead.wrapping_add(line));
+    }
+}
+
+/// Places that a tile is small for, and how many thirty-twos of columns it then has.
+const FEW: usize = 16;
+const FEW_COLUMNS: usize = 16;
+
+/// Some columns of sixteen rows, and what they meet.
+#[derive(Clone)]
+struct Part<'a> {
+    tile: &'a [TileBlock],
+    /// Which thirty-twos of columns they are.
+    columns: Range<usize>,
+    x: &'a Panels,
+    offset: i32,
+    store: &'a Store,
+}
+
+/// All tokens against a part; `sums` is what a few places have from the parts before.
 ///
 /// # Safety
-/// `store` may be written for all tokens.
+/// `part.store` may be written for all tokens.
 #[inline(always)]
-unsafe fn over_tile<S: Simd, K: Kind>(s: S, tile: &[TileBlock], x: &Panels, offset: i32, store: Store) {
-    for (i, panels) in x.eights.chunks_exact(tile.len()).enumerate() {
+unsafe fn over_tile<S: Simd, K: Kind>(s: S, part: Part, sums: &mut [[f32; 16]; FEW]) {
+    let x = part.x;
+    for (i, panels) in x.eights.chunks_exact(x.cols / 32).enumerate() {
         // SAFETY: the caller's contract.
-        unsafe { group::<S, K, 8>(s, tile, panels, offset, &store, 8 * i..x.places, x.fine) };
+        unsafe { group::<S, K, 8>(s, &part, panels, 8 * i..x.places, sums) };
     }
     let rest = x.places / 8 * 8;
     // SAFETY: the caller's contract.
     unsafe {
-        group::<S, K, 4>(s, tile, &x.four, offset, &store, rest..x.places, x.fine);
-        group::<S, K, 1>(s, tile, &x.one, offset, &store, rest..x.places, false);
+        group::<S, K, 4>(s, &part, &x.four, rest..x.places, sums);
+        group::<S, K, 1>(s, &part, &x.one, rest..x.places, sums);
     }
 }
 
-/// The first `NT` of `places` against one tile; nothing if there are no panels.
+/// The first `NT` of `places` against one part; nothing if there are no panels.
 ///
 /// # Safety
-/// `store` may be written for those places' tokens.
+/// `part.store` may be written for those places' tokens.
 #[inline(always)]
 unsafe fn group<S: Simd, K: Kind, const NT: usize>(
     s: S,
-    tile: &[TileBlock],
+    part: &Part,
     panels: &[Panel<NT>],
-    offset: i32,
-    store: &Store,
     places: Range<usize>,
-    fine: bool,
+    sums: &mut [[f32; 16]; FEW],
 ) {
+    let Part { tile, columns, x, offset, store } = part.clone();
     if panels.is_empty() {
         return;
     }
     // The results of neighbouring tokens are rows apart, lines that only these few stores touch: a fifth of the time
     // of a product was spent waiting for them before they were asked for here.
     for t in places.clone().take(NT) {
-        let t = if fine { t / 2 } else { t };
+        let t = if x.fine { t / 2 } else { t };
         s.prefetch_near(store.out.wrapping_add(t * store.stride).cast());
     }
     let mut acc = [s.splat(0.0); NT];
-    for (block, panel) in tile.iter().zip(panels) {
+    if columns.start > 0 {
+        for (acc, t) in acc.iter_mut().zip(places.clone()) {
+            *acc = s.load(&sums[t]);
+        }
+    }
+    for (block, panel) in tile.iter().zip(&panels[columns.clone()]) {
         let mut q = [s.splat_i(0); 8];
         for g in 0..8 {
             q[g] = s.load_i(&block.q[g]);
@@ -309,8 +349,14 @@ unsafe fn group<S: Simd, K: Kind, const NT: usize>(
         };
         acc = step::<S, K, NT>(s, acc, columns, panel, offset);
     }
+    if columns.end < panels.len() {
+        for (acc, t) in acc.into_iter().zip(places) {
+            sums[t] = s.to_array(acc);
+        }
+        return;
+    }
     // SAFETY: the caller's contract.
-    unsafe { store.put_all(s, acc, places, fine) };
+    unsafe { store.put_all(s, acc, places, x.fine) };
 }
 
 /// What sets one format's chain apart from another's, once its columns are unpacked.

@@ -9,7 +9,7 @@ since logits are, to the last bit. It may change with a version that computes di
 whether each of its tokens is also the choice of an f32 run, or as good as that. --write makes the file anew.
 
 SmolLM2-135M-Instruct.Q4_1's text has one near tie, its fifth token: " Nova" or " New". In an f32 run of the same
-weights their logits are 5.768 and 5.609, here 5.730 and 5.635; llama.cpp takes the one or the other, depending on its
+weights their logits are 5.768 and 5.609, here 5.871 and 5.634; llama.cpp takes the one or the other, depending on its
 build (5.713 and 5.699 in one of them).
 
 Standard library only.
