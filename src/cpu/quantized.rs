@@ -124,7 +124,7 @@ pub(super) unsafe fn simd<S: Simd, U: Unpack>(s: S, p: &Product, first: usize, l
                 // Few tokens do not make up for a tile that leaves the nearest cache: they pass over one part after the
                 // other.
                 let per_block = U::LEN / 32;
-                let part = if p.x.places <= FEW { FEW_COLUMNS / per_block } else { blocks };
+                let part = if p.x.places <= FEW { blocks.min(FEW_COLUMNS / per_block) } else { blocks };
                 tile.resize(part * per_block, TileBlock::ZERO);
                 let offset = if U::WIDE { S::WIDE_OFFSET } else { U::OFFSET };
                 let mut sums = [[0.0; 16]; FEW];
