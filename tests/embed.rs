@@ -16,19 +16,7 @@ use pumice::{
     Bytes, Error, ErrorKind, Gguf, Kernels, Level, Log, Model, ModelOptions, Outputs, Pooling, Session, SessionOptions,
     Token,
 };
-use tiny_model::{N_EMBD, N_VOCAB, Tiny};
-
-fn tokens(n: usize) -> Vec<Token> {
-    (0..n).map(|i| (i * i * 7 + i) as Token % N_VOCAB as Token).collect()
-}
-
-fn options() -> SessionOptions {
-    SessionOptions { threads: 1, ..SessionOptions::default() }
-}
-
-fn session(model: &Model) -> Session {
-    Session::new(model, &options()).unwrap()
-}
+use tiny_model::{N_EMBD, N_VOCAB, Tiny, options, session, tokens};
 
 /// The hidden states that a session keeps beside the logits.
 fn hidden(model: &Model, tokens: &[Token]) -> Vec<Vec<f32>> {

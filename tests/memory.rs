@@ -7,16 +7,8 @@ mod tiny_model;
 
 use std::ops::ControlFlow;
 
-use pumice::{Batch, Error, Outputs, Session, SessionOptions, Token};
-use tiny_model::{N_CTX, N_EMBD, N_VOCAB, Tiny};
-
-fn tokens(n: usize) -> Vec<Token> {
-    (0..n).map(|i| (i * i * 7 + i) as Token % N_VOCAB as Token).collect()
-}
-
-fn options() -> SessionOptions {
-    SessionOptions { threads: 1, ..SessionOptions::default() }
-}
+use pumice::{Batch, Error, Outputs, Session, SessionOptions};
+use tiny_model::{N_CTX, N_EMBD, N_VOCAB, Tiny, options, tokens};
 
 #[test]
 fn the_estimate_is_what_a_full_context_takes() {

@@ -10,19 +10,7 @@ use std::ops::ControlFlow;
 use gguf_bytes as gguf;
 use pumice::quant::GgmlType;
 use pumice::{Batch, Error, Kernels, KvType, Model, Outputs, Session, SessionOptions, Token};
-use tiny_model::{N_CTX, N_EMBD, N_VOCAB, Tiny};
-
-fn tokens(n: usize) -> Vec<Token> {
-    (0..n).map(|i| (i * i * 7 + i) as Token % N_VOCAB as Token).collect()
-}
-
-fn options() -> SessionOptions {
-    SessionOptions { threads: 1, ..SessionOptions::default() }
-}
-
-fn session(model: &Model) -> Session {
-    Session::new(model, &options()).unwrap()
-}
+use tiny_model::{N_CTX, N_EMBD, N_VOCAB, Tiny, options, session, tokens};
 
 fn bits(logits: &[f32]) -> Vec<u32> {
     assert!(logits.iter().all(|x| x.is_finite()));

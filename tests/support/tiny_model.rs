@@ -2,7 +2,7 @@
 #![allow(dead_code)] // each test crate uses its own part
 
 use pumice::quant::GgmlType;
-use pumice::{Bytes, Model, Result};
+use pumice::{Bytes, Model, Result, Session, SessionOptions, Token};
 
 use super::gguf_bytes::{self as gguf, File, Value};
 
@@ -11,6 +11,21 @@ pub const N_EMBD: usize = 64;
 pub const N_CTX: u32 = 300;
 const N_FF: usize = 96;
 const N_LAYER: usize = 2;
+
+/// So many tokens, in a row that does not repeat soon.
+pub fn tokens(n: usize) -> Vec<Token> {
+    (0..n).map(|i| (i * i * 7 + i) as Token % N_VOCAB as Token).collect()
+}
+
+/// One thread.
+pub fn options() -> SessionOptions {
+    SessionOptions { threads: 1, ..SessionOptions::default() }
+}
+
+/// With these options.
+pub fn session(model: &Model) -> Session {
+    Session::new(model, &options()).unwrap()
+}
 
 /// A model under construction: metadata and tensors by name, to be changed before it is built.
 #[derive(Clone)]
