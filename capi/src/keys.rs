@@ -241,8 +241,8 @@ pub static KEYS: &[Key] = &[
         kind: Kind::Text {
             get: |o| o.session.kv_type.name().to_owned(),
             set: |o, name| {
-                let found = KvType::ALL.into_iter().find(|ty| ty.name() == name);
-                o.session.kv_type = found.ok_or_else(|| KvType::ALL.map(KvType::name).join(" or "))?;
+                let names = || KvType::ALL.map(KvType::name).join(" or ");
+                o.session.kv_type = KvType::from_name(name).ok_or_else(names)?;
                 Ok(())
             },
             unset: |o| o.session.kv_type = KvType::default(),
@@ -255,8 +255,8 @@ pub static KEYS: &[Key] = &[
         kind: Kind::Text {
             get: |o| o.session.activations.name().to_owned(),
             set: |o, name| {
-                let found = Activations::ALL.into_iter().find(|kind| kind.name() == name);
-                o.session.activations = found.ok_or_else(|| Activations::ALL.map(Activations::name).join(" or "))?;
+                let names = || Activations::ALL.map(Activations::name).join(" or ");
+                o.session.activations = Activations::from_name(name).ok_or_else(names)?;
                 Ok(())
             },
             unset: |o| o.session.activations = Activations::default(),

@@ -36,13 +36,12 @@ impl RunArgs {
 }
 
 fn kv_type(name: &str) -> Result<KvType, String> {
-    let found = KvType::ALL.into_iter().find(|ty| ty.name() == name);
-    found.ok_or_else(|| format!("there are {}", KvType::ALL.map(KvType::name).join(", ")))
+    KvType::from_name(name).ok_or_else(|| format!("there are {}", KvType::ALL.map(KvType::name).join(", ")))
 }
 
 fn activations(name: &str) -> Result<Activations, String> {
-    let found = Activations::ALL.into_iter().find(|kind| kind.name() == name);
-    found.ok_or_else(|| format!("there are {}", Activations::ALL.map(Activations::name).join(", ")))
+    let names = || format!("there are {}", Activations::ALL.map(Activations::name).join(", "));
+    Activations::from_name(name).ok_or_else(names)
 }
 
 fn kernels(name: &str) -> Result<&'static Kernels, String> {

@@ -50,6 +50,11 @@ impl KvType {
         }
     }
 
+    /// The one of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|ty| ty.name() == name)
+    }
+
     /// Bytes that one head's keys and values take in a page: a multiple of 64, as far as they must be aligned.
     pub fn part_bytes(self, head_dim: usize) -> usize {
         match self {

@@ -38,6 +38,11 @@ impl Activations {
             Self::Int8 => "int8",
         }
     }
+
+    /// The one of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
 }
 
 /// The magnitude of every lane.
