@@ -19,6 +19,7 @@ mod scalar;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tile;
 mod unpack;
 mod vector;
 #[cfg(target_arch = "x86_64")]

@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 use super::panel::{BLOCK, Panels};
-use super::quantized::{Tile, TileBlock};
 use super::table::Kernels;
+use super::tile::{TOGETHER, Tile};
 use super::{float, quantized};
 use crate::pool::Team;
 use crate::quant::GgmlType;
@@ -44,36 +44,27 @@ impl Workspace {
         let more = threads.saturating_sub(self.tiles.len());
         self.tiles.try_reserve_exact(more).map_err(|_| no_memory(threads * size_of::<Mutex<Tile>>()))?;
         self.tiles.resize_with(threads, Mutex::default);
-        // One token meets the weights as they come.
-        if tokens > 1 {
-            for tile in &mut self.tiles {
-                let tile = tile.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
-                let more = (cols / BLOCK).saturating_sub(tile.len());
-                tile.try_reserve_exact(more).map_err(|_| no_memory(tile_bytes(cols)))?;
-            }
+        for tile in self.tiles.iter_mut().filter(|_| tokens > 1) {
+            let tile = tile.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+            tile.reserve(tokens.saturating_mul(2)).map_err(no_memory)?;
         }
         Ok(())
     }
 
     /// Bytes that [`Workspace::reserve`] reserves, if nothing was before.
     pub fn bytes(tokens: usize, cols: usize, fine_cols: usize, threads: usize) -> usize {
-        let tile = size_of::<Mutex<Tile>>() + if tokens > 1 { tile_bytes(cols) } else { 0 };
+        let tile = if tokens > 1 { Tile::bytes(tokens.saturating_mul(2)) } else { 0 };
+        let tile = tile.saturating_add(size_of::<Mutex<Tile>>());
         let panels = Panels::bytes([(tokens, cols), (tokens.saturating_mul(2), fine_cols)]);
         panels.saturating_add(threads.saturating_mul(tile))
     }
 
     /// Bytes taken.
     pub fn taken(&self) -> usize {
-        let tile = |tile: &Mutex<Tile>| tile.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).capacity();
-        let blocks: usize = self.tiles.iter().map(tile).sum();
-        let tiles = self.tiles.capacity() * size_of::<Mutex<Tile>>() + blocks * size_of::<TileBlock>();
-        self.panels.taken() + tiles
+        let tile = |tile: &Mutex<Tile>| tile.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).taken();
+        let tiles: usize = self.tiles.iter().map(tile).sum();
+        self.panels.taken() + self.tiles.capacity() * size_of::<Mutex<Tile>>() + tiles
     }
-}
-
-/// Bytes of one thread's tile.
-fn tile_bytes(cols: usize) -> usize {
-    (cols / BLOCK).saturating_mul(size_of::<TileBlock>())
 }
 
 /// One matrix, as a kernel and its operands.
@@ -113,7 +104,8 @@ pub fn matmul(
     }
 
     // Small matrices: still several pieces for each thread.
-    let piece = (out_stride / (team.threads() * 4)).next_multiple_of(16).clamp(16, PIECE);
+    let together = if tokens == 1 { 16 } else { 32 };
+    let piece = (out_stride / (team.threads() * 4)).next_multiple_of(together).clamp(together, PIECE);
     let mut jobs = Vec::with_capacity(matrices.len());
     let base = out.as_mut_ptr();
     let mut before = 0;
@@ -174,17 +166,15 @@ impl Jobs<'_> {
 /// Quantizes the tokens, a group at a time on each thread.
 fn quantize(kernels: &'static Kernels, team: &Team, panels: &mut Panels, x: &[f32], cols: usize, fine: bool) {
     panels.resize(x.len() / cols, cols, fine);
-    let (blocks, together) = (cols / BLOCK, if fine { 4 } else { 8 });
-    team.for_each_chunk(&mut panels.eights, blocks, |i, group| {
+    let together = if fine { TOGETHER / 2 } else { TOGETHER };
+    team.for_each_chunk(&mut panels.fours, cols / BLOCK, |i, group| {
         let x = &x[together * i * cols..x.len().min(together * (i + 1) * cols)];
         // SAFETY: the table was handed out by `available`; the kernel itself is safe code.
-        unsafe { (kernels.quantize_8)(x, cols, fine, group) };
+        unsafe { (kernels.quantize_4)(x, cols, fine, group) };
     });
-    let rest = &x[x.len() / cols / together * together * cols..];
-    // SAFETY: the same.
+    // SAFETY: the same. At most one of them has panels.
     unsafe {
-        (kernels.quantize_4)(rest, cols, fine, &mut panels.four);
-        (kernels.quantize_2)(rest, cols, fine, &mut panels.two);
-        (kernels.quantize_1)(rest, cols, false, &mut panels.one);
+        (kernels.quantize_2)(x, cols, fine, &mut panels.two);
+        (kernels.quantize_1)(x, cols, false, &mut panels.one);
     }
 }

@@ -137,8 +137,7 @@ pub(super) fn quantize<S: Simd, const NT: usize>(s: S, x: &[f32], cols: usize, f
     }
 }
 
-/// Tokens of a matmul, quantized: groups of eight places, then what is left in one group of eight, four or one; two places
-/// in one of their own.
+/// Tokens of a matmul, quantized: one place or two in a group of their own, more in groups of four.
 ///
 /// A group that is not full keeps whatever it held before in its free places; their results are not stored.
 #[derive(Default)]
@@ -147,41 +146,40 @@ pub(super) struct Panels {
     pub places: usize,
     pub cols: usize,
     pub fine: bool,
-    pub eights: Vec<Panel<8>>,
-    pub four: Vec<Panel<4>>,
+    pub fours: Vec<Panel<4>>,
     pub two: Vec<Panel<2>>,
     pub one: Vec<Panel<1>>,
 }
 
 impl Panels {
-    /// How many groups of eight there are, and how many places are left.
-    fn groups(places: usize) -> (usize, usize) {
-        match places % 8 {
-            5..8 => (places / 8 + 1, 0),
-            rest => (places / 8, rest),
+    /// How many panels of each kind so many places have.
+    fn sizes(places: usize, cols: usize) -> [usize; 3] {
+        let blocks = cols / BLOCK;
+        match places {
+            0 => [0; 3],
+            1 => [0, 0, blocks],
+            2 => [0, blocks, 0],
+            _ => [places.div_ceil(4).saturating_mul(blocks), 0, 0],
         }
     }
 
     /// Makes room for `tokens` of `cols` values.
     pub(super) fn resize(&mut self, tokens: usize, cols: usize, fine: bool) {
-        let (blocks, places) = (cols / BLOCK, if fine { 2 * tokens } else { tokens });
-        let (groups, rest) = Self::groups(places);
+        let places = if fine { 2 * tokens } else { tokens };
         (self.places, self.cols, self.fine) = (places, cols, fine);
-        self.eights.resize(groups * blocks, Panel::ZERO);
-        self.four.resize(if rest > 1 && places > 2 { blocks } else { 0 }, Panel::ZERO);
-        self.two.resize(if places == 2 { blocks } else { 0 }, Panel::ZERO);
-        self.one.resize(if rest == 1 { blocks } else { 0 }, Panel::ZERO);
+        let [fours, two, one] = Self::sizes(places, cols);
+        self.fours.resize(fours, Panel::ZERO);
+        self.two.resize(two, Panel::ZERO);
+        self.one.resize(one, Panel::ZERO);
     }
 
     /// The most panels of each kind that products take whose places and columns are at most one of these.
-    fn most(sizes: [(usize, usize); 2]) -> [usize; 4] {
-        let of = |(places, cols): (usize, usize)| {
-            let (blocks, groups) = (cols / BLOCK, Self::groups(places).0);
-            let if_over = |n: usize| if places > n { blocks } else { 0 };
-            [groups.saturating_mul(blocks), if_over(2), if_over(1), if_over(0)]
+    fn most(sizes: [(usize, usize); 2]) -> [usize; 3] {
+        let most = |i: usize| {
+            let of = |(places, cols): (usize, usize)| Self::sizes(places.min([usize::MAX, 2, 1][i]), cols)[i];
+            of(sizes[0]).max(of(sizes[1]))
         };
-        let [a, b] = sizes.map(of);
-        std::array::from_fn(|i| a[i].max(b[i]))
+        std::array::from_fn(most)
     }
 
     /// Takes the memory for that, or says how many bytes could not be had.
@@ -190,45 +188,35 @@ impl Panels {
             let more = len.saturating_sub(panels.len());
             panels.try_reserve_exact(more).map_err(|_| len.saturating_mul(size_of::<Panel<NT>>()))
         }
-        let [eights, four, two, one] = Self::most(sizes);
-        room(&mut self.eights, eights)?;
-        room(&mut self.four, four)?;
+        let [fours, two, one] = Self::most(sizes);
+        room(&mut self.fours, fours)?;
         room(&mut self.two, two)?;
         room(&mut self.one, one)
     }
 
     /// Bytes of that.
     pub(super) fn bytes(sizes: [(usize, usize); 2]) -> usize {
-        let [eights, four, two, one] = Self::most(sizes);
-        let sizes = [
-            (eights, size_of::<Panel<8>>()),
-            (four, size_of::<Panel<4>>()),
-            (two, size_of::<Panel<2>>()),
-            (one, size_of::<Panel<1>>()),
-        ];
+        let [fours, two, one] = Self::most(sizes);
+        let sizes = [(fours, size_of::<Panel<4>>()), (two, size_of::<Panel<2>>()), (one, size_of::<Panel<1>>())];
         sizes.into_iter().fold(0, |sum, (n, size)| sum.saturating_add(n.saturating_mul(size)))
     }
 
     /// Bytes taken.
     pub(super) fn taken(&self) -> usize {
-        self.eights.capacity() * size_of::<Panel<8>>()
-            + self.four.capacity() * size_of::<Panel<4>>()
+        self.fours.capacity() * size_of::<Panel<4>>()
             + self.two.capacity() * size_of::<Panel<2>>()
             + self.one.capacity() * size_of::<Panel<1>>()
     }
 
     /// The integers, scale and sum of block `b` of place `t`: the view of the scalar code.
     pub(super) fn block(&self, t: usize, b: usize) -> (&[[i8; 4]; 8], f32, [i32; 2]) {
-        let blocks = self.cols / BLOCK;
-        let groups = self.eights.len() / blocks;
         fn view<const NT: usize>(p: &Panel<NT>, t: usize) -> (&[[i8; 4]; 8], f32, [i32; 2]) {
             (&p.q[t], p.scale[t], [p.sum[0][t], p.sum[1][t]])
         }
-        match (t / 8 < groups, self.four.get(b), self.two.get(b)) {
-            (true, ..) => view(&self.eights[t / 8 * blocks + b], t % 8),
-            (_, Some(four), _) => view(four, t % 8),
-            (_, _, Some(two)) => view(two, t % 8),
-            _ => view(&self.one[b], t % 8),
+        match self.places {
+            1 => view(&self.one[b], t),
+            2 => view(&self.two[b], t),
+            _ => view(&self.fours[t / 4 * (self.cols / BLOCK) + b], t % 4),
         }
     }
 }

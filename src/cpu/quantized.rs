@@ -22,6 +22,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::panel::{Panel, Panels};
+use super::tile::Tile;
 use super::unpack::{Columns, Rows, Sink, Unpack, unpack};
 use super::vector::Simd;
 use crate::quant::Block;
@@ -36,22 +37,6 @@ pub(super) struct Product<'a> {
     /// Element `[token][row]` goes to `out + token * out_stride + row`.
     pub out: *mut f32,
     pub out_stride: usize,
-}
-
-/// Room for the tile that a product with many tokens unpacks.
-pub(super) type Tile = Vec<TileBlock>;
-
-/// Thirty-two columns of sixteen rows, unpacked.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-pub(super) struct TileBlock {
-    q: [[u32; 16]; 8],
-    scale: [[f32; 16]; 2],
-    min: [[f32; 16]; 2],
-}
-
-impl TileBlock {
-    const ZERO: Self = Self { q: [[0; 16]; 8], scale: [[0.0; 16]; 2], min: [[0.0; 16]; 2] };
 }
 
 /// Computes rows `first..last`, one at a time.
@@ -94,7 +79,7 @@ pub(super) unsafe fn scalar<B: Block>(p: &Product, first: usize, last: usize, _t
     }
 }
 
-/// Computes rows `first..last`, sixteen at a time.
+/// Computes rows `first..last`: one or two places sixteen rows at a time, more of them thirty-two.
 ///
 /// # Safety
 /// As for [`scalar`].
@@ -105,52 +90,62 @@ pub(super) unsafe fn simd<S: Simd, U: Unpack>(s: S, p: &Product, first: usize, l
         return unsafe { scalar::<U>(p, first, last, tile) };
     }
     let blocks = p.row_bytes / size_of::<U>();
-    let mut row = first;
-    while row < last {
-        // The last tile reaches back over rows that are already done; only the new ones are stored.
-        let start = row.min(p.rows - 16);
-        let lanes = row - start..(last - start).min(16);
-        let rows = Rows::new(&p.weights[start * p.row_bytes..], p.row_bytes);
-        // SAFETY: the lanes are rows `row..last` at most.
-        let store = Store { out: unsafe { p.out.add(start) }, stride: p.out_stride, lanes: lanes.clone() };
-        // SAFETY: every row has `blocks` blocks, and `store` speaks of these rows alone.
+    let together = if p.x.places <= 2 { 16 } else { 32 };
+    for row in (first..last).step_by(together) {
+        // The last sixteen rows reach back over some that are already done; only the new ones are stored.
+        let sixteen = |from: usize| {
+            let start = from.min(p.rows - 16);
+            let lanes = if from < last { from - start..(last - start).min(16) } else { 0..0 };
+            let rows = Rows::new(&p.weights[start * p.row_bytes..], p.row_bytes);
+            // SAFETY: a place in the output, and the lanes are rows `from..last` at most.
+            let store = Store { out: unsafe { p.out.add(start) }, stride: p.out_stride, lanes };
+            (rows, p.weights.as_ptr().wrapping_add((start + together) * p.row_bytes), store)
+        };
+        // SAFETY: every row has `blocks` blocks, and a `store` speaks of its rows alone.
         unsafe {
-            let ahead = p.weights.as_ptr().wrapping_add((start + 16) * p.row_bytes);
-            if p.x.places == 1 {
-                store.put_all(s, streamed::<S, U, 1>(s, rows, blocks, ahead, &p.x.one), 0..1, false);
-            } else if p.x.places == 2 {
-                store.put_all(s, streamed::<S, U, 2>(s, rows, blocks, ahead, &p.x.two), 0..2, p.x.fine);
-            } else {
-                // Few tokens do not make up for a tile that leaves the nearest cache: they pass over one part after the
-                // other.
-                let per_block = U::LEN / 32;
-                let part = if p.x.places <= FEW { blocks.min(FEW_COLUMNS / per_block) } else { blocks };
-                tile.resize(part * per_block, TileBlock::ZERO);
-                let offset = if U::WIDE { S::WIDE_OFFSET } else { U::OFFSET };
-                let mut sums = [[0.0; 16]; FEW];
-                for first in (0..blocks).step_by(part) {
-                    let columns = first * per_block..(first + part).min(blocks) * per_block;
-                    let mut keep = Keep::<S, U> { s, tile, first: columns.start, ahead, format: PhantomData };
-                    for block in first..(first + part).min(blocks) {
-                        unpack::<S, U>(s, rows, block, &mut keep);
+            let (rows, ahead, store) = sixteen(row);
+            match p.x.places {
+                1 => store.put(0, s.to_array(streamed::<S, U, 1>(s, rows, blocks, ahead, &p.x.one)[0])),
+                2 => {
+                    let [a, b] = streamed::<S, U, 2>(s, rows, blocks, ahead, &p.x.two);
+                    if p.x.fine {
+                        store.put(0, s.to_array(s.add(a, b)));
+                    } else {
+                        store.put(0, s.to_array(a));
+                        store.put(1, s.to_array(b));
                     }
-                    let part = Part { tile: &tile[..columns.len()], columns, x: p.x, offset, store: &store };
-                    match (U::WIDE, U::GROUP, U::HAS_MIN) {
-                        (true, ..) => over_tile::<S, Wide>(s, part, &mut sums),
-                        (_, 16, true) => over_tile::<S, HalvesMin>(s, part, &mut sums),
-                        (_, 16, _) => over_tile::<S, Halves>(s, part, &mut sums),
-                        (_, _, true) => over_tile::<S, WholeMin>(s, part, &mut sums),
-                        _ => over_tile::<S, Whole>(s, part, &mut sums),
-                    }
+                }
+                _ => {
+                    let (more_rows, more_ahead, more) = sixteen(row + 16);
+                    tile.multiply::<S, U>(s, [rows, more_rows], blocks, [ahead, more_ahead], p.x);
+                    put_all(s, [store, more], tile, p.x);
                 }
             }
         }
-        row = start + lanes.end;
+    }
+}
+
+/// Stores what a tile has for all tokens; the two places of a fine token are added.
+///
+/// # Safety
+/// The wanted lanes of all tokens may be written.
+#[inline(always)]
+unsafe fn put_all<S: Simd>(s: S, stores: [Store; 2], tile: &Tile, x: &Panels) {
+    let per_token = if x.fine { 2 } else { 1 };
+    for t in 0..x.places / per_token {
+        for (i, store) in stores.iter().enumerate() {
+            // The results of neighbouring tokens are rows apart, lines that only these few stores touch: a fifth of the
+            // time of a product was spent waiting for them before they were asked for here.
+            s.prefetch_near(store.out.wrapping_add((t + 8) * store.stride).cast());
+            let sum = |place| tile.sum(i, place);
+            let result = if x.fine { s.to_array(s.add(s.load(sum(2 * t)), s.load(sum(2 * t + 1)))) } else { *sum(t) };
+            // SAFETY: the caller's contract.
+            unsafe { store.put(t, result) };
+        }
     }
 }
 
 /// Where the sixteen results of each token go.
-#[derive(Clone)]
 struct Store {
     out: *mut f32,
     stride: usize,
@@ -159,25 +154,6 @@ struct Store {
 }
 
 impl Store {
-    /// The results of `places`, as many as there are; those of a fine token are added.
-    ///
-    /// # Safety
-    /// The wanted lanes of those tokens may be written.
-    #[inline(always)]
-    unsafe fn put_all<S: Simd, const NT: usize>(&self, s: S, results: [S::F; NT], places: Range<usize>, fine: bool) {
-        if !fine {
-            for (result, t) in results.into_iter().zip(places) {
-                // SAFETY: the caller's contract.
-                unsafe { self.put(t, s.to_array(result)) };
-            }
-            return;
-        }
-        for ([a, b], t) in results.as_chunks::<2>().0.iter().zip(places.step_by(2)) {
-            // SAFETY: the caller's contract.
-            unsafe { self.put(t / 2, s.to_array(s.add(*a, *b))) };
-        }
-    }
-
     /// # Safety
     /// The wanted lanes of token `t` may be written.
     #[inline(always)]
@@ -242,125 +218,15 @@ impl<S: Simd, U: Unpack, const NT: usize> Sink<S> for Meet<'_, S, U, NT> {
     }
 }
 
-/// Keeps columns for many tokens. Meanwhile the bytes at `ahead` are asked for, as many as are used here.
-struct Keep<'a, S, U> {
-    s: S,
-    tile: &'a mut [TileBlock],
-    /// The number of the tile's first columns among all thirty-twos.
-    first: usize,
-    ahead: *const u8,
-    format: PhantomData<U>,
-}
-
-impl<S: Simd, U: Unpack> Sink<S> for Keep<'_, S, U> {
-    #[inline(always)]
-    fn take(&mut self, at: usize, columns: Columns<S>) {
-        let s = self.s;
-        fetch::<S, U>(s, self.ahead, at);
-        let to = &mut self.tile[at - self.first];
-        for g in 0..8 {
-            to.q[g] = s.to_array_i(columns.q[g]);
-        }
-        for i in 0..2 {
-            to.scale[i] = s.to_array(columns.scale[i]);
-            to.min[i] = s.to_array(columns.min[i]);
-        }
-    }
-}
-
 /// Asks for as many bytes at `ahead` as thirty-two columns of sixteen rows take, those of columns `at`. Sixteen streams
 /// a row apart defeat the hardware's prefetcher, but their next tile is contiguous. A few lines at a time: all of a
 /// super-block's at once would fill the queues that the loads here wait in.
 #[inline(always)]
-fn fetch<S: Simd, U: Unpack>(s: S, ahead: *const u8, at: usize) {
+pub(super) fn fetch<S: Simd, U: Unpack>(s: S, ahead: *const u8, at: usize) {
     let bytes = 16 * 32 * size_of::<U>() / U::LEN;
     for line in (at * bytes / 64..(at + 1) * bytes / 64).map(|line| 64 * line) {
         s.prefetch(ahead.wrapping_add(line));
     }
-}
-
-/// Places that a tile is small for, and how many thirty-twos of columns it then has.
-const FEW: usize = 16;
-const FEW_COLUMNS: usize = 16;
-
-/// Some columns of sixteen rows, and what they meet.
-#[derive(Clone)]
-struct Part<'a> {
-    tile: &'a [TileBlock],
-    /// Which thirty-twos of columns they are.
-    columns: Range<usize>,
-    x: &'a Panels,
-    offset: i32,
-    store: &'a Store,
-}
-
-/// All tokens against a part; `sums` is what a few places have from the parts before.
-///
-/// # Safety
-/// `part.store` may be written for all tokens.
-#[inline(always)]
-unsafe fn over_tile<S: Simd, K: Kind>(s: S, part: Part, sums: &mut [[f32; 16]; FEW]) {
-    let x = part.x;
-    for (i, panels) in x.eights.chunks_exact(x.cols / 32).enumerate() {
-        // SAFETY: the caller's contract.
-        unsafe { group::<S, K, 8>(s, &part, panels, 8 * i..x.places, sums) };
-    }
-    let rest = x.places / 8 * 8;
-    // SAFETY: the caller's contract.
-    unsafe {
-        group::<S, K, 4>(s, &part, &x.four, rest..x.places, sums);
-        group::<S, K, 1>(s, &part, &x.one, rest..x.places, sums);
-    }
-}
-
-/// The first `NT` of `places` against one part; nothing if there are no panels.
-///
-/// # Safety
-/// `part.store` may be written for those places' tokens.
-#[inline(always)]
-unsafe fn group<S: Simd, K: Kind, const NT: usize>(
-    s: S,
-    part: &Part,
-    panels: &[Panel<NT>],
-    places: Range<usize>,
-    sums: &mut [[f32; 16]; FEW],
-) {
-    let Part { tile, columns, x, offset, store } = part.clone();
-    if panels.is_empty() {
-        return;
-    }
-    // The results of neighbouring tokens are rows apart, lines that only these few stores touch: a fifth of the time
-    // of a product was spent waiting for them before they were asked for here.
-    for t in places.clone().take(NT) {
-        let t = if x.fine { t / 2 } else { t };
-        s.prefetch_near(store.out.wrapping_add(t * store.stride).cast());
-    }
-    let mut acc = [s.splat(0.0); NT];
-    if columns.start > 0 {
-        for (acc, t) in acc.iter_mut().zip(places.clone()) {
-            *acc = s.load(&sums[t]);
-        }
-    }
-    for (block, panel) in tile.iter().zip(&panels[columns.clone()]) {
-        let mut q = [s.splat_i(0); 8];
-        for g in 0..8 {
-            q[g] = s.load_i(&block.q[g]);
-        }
-        let columns = Columns {
-            q,
-            scale: [s.load(&block.scale[0]), s.load(&block.scale[1])],
-            min: [s.load(&block.min[0]), s.load(&block.min[1])],
-        };
-        acc = step::<S, K, NT>(s, acc, columns, panel, offset);
-    }
-    if columns.end < panels.len() {
-        for (acc, t) in acc.into_iter().zip(places) {
-            sums[t] = s.to_array(acc);
-        }
-        return;
-    }
-    // SAFETY: the caller's contract.
-    unsafe { store.put_all(s, acc, places, x.fine) };
 }
 
 /// What sets one format's chain apart from another's, once its columns are unpacked.
@@ -403,26 +269,58 @@ pub(super) fn step<S: Simd, K: Kind, const NT: usize>(
 ) -> [S::F; NT] {
     for g in 0..K::GROUPS {
         let mut dot = [s.splat_i(0); NT];
-        if !K::HAS_MIN {
-            for t in 0..NT {
-                let sum = if K::GROUPS == 1 { panel.sum[0][t] + panel.sum[1][t] } else { panel.sum[g][t] };
-                dot[t] = s.splat_i(-offset * sum);
-            }
+        for t in 0..NT {
+            dot[t] = start::<S, K, NT>(s, panel, g, t, offset);
         }
         for k in g * 8 / K::GROUPS..(g + 1) * 8 / K::GROUPS {
             for t in 0..NT {
-                let x = panel.q[t][k];
-                dot[t] = if K::WIDE { s.dot4_wide(dot[t], columns.q[k], x) } else { s.dot4(dot[t], columns.q[k], x) };
+                dot[t] = dot4::<S, K>(s, dot[t], columns.q[k], panel.q[t][k]);
             }
         }
         for t in 0..NT {
-            let scale = s.mul(columns.scale[g], s.splat(panel.scale[t]));
-            acc[t] = s.fma(scale, s.to_f32(dot[t]), acc[t]);
-            if K::HAS_MIN {
-                let sum = if K::GROUPS == 1 { panel.scaled_sum[t] } else { panel.scaled_half[g][t] };
-                acc[t] = s.fma(columns.min[g], s.splat(sum), acc[t]);
-            }
+            acc[t] = add::<S, K, NT>(s, acc[t], dot[t], [columns.scale[g], columns.min[g]], panel, g, t);
         }
     }
     acc
+}
+
+/// What place `t`'s dot product of group `g` starts from, so that it is exact in the end.
+#[inline(always)]
+pub(super) fn start<S: Simd, K: Kind, const NT: usize>(
+    s: S,
+    panel: &Panel<NT>,
+    g: usize,
+    t: usize,
+    offset: i32,
+) -> S::I {
+    match K::GROUPS {
+        _ if K::HAS_MIN => s.splat_i(0),
+        1 => s.splat_i(-offset * (panel.sum[0][t] + panel.sum[1][t])),
+        _ => s.splat_i(-offset * panel.sum[g][t]),
+    }
+}
+
+/// Four columns more.
+#[inline(always)]
+pub(super) fn dot4<S: Simd, K: Kind>(s: S, dot: S::I, w: S::I, x: [i8; 4]) -> S::I {
+    if K::WIDE { s.dot4_wide(dot, w, x) } else { s.dot4(dot, w, x) }
+}
+
+/// The chain's step for group `g`: what its exact dot product counts, and its minimum.
+#[inline(always)]
+pub(super) fn add<S: Simd, K: Kind, const NT: usize>(
+    s: S,
+    acc: S::F,
+    dot: S::I,
+    [scale, min]: [S::F; 2],
+    panel: &Panel<NT>,
+    g: usize,
+    t: usize,
+) -> S::F {
+    let acc = s.fma(s.mul(scale, s.splat(panel.scale[t])), s.to_f32(dot), acc);
+    match K::GROUPS {
+        _ if !K::HAS_MIN => acc,
+        1 => s.fma(min, s.splat(panel.scaled_sum[t]), acc),
+        _ => s.fma(min, s.splat(panel.scaled_half[g][t]), acc),
+    }
 }

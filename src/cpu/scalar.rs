@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::vector::Simd;
+use super::vector::{Simd, Task};
 
 /// No instruction beyond the target's baseline.
 #[derive(Clone, Copy)]
@@ -46,6 +46,12 @@ impl Simd for Scalar {
 
     const WIDE_OFFSET: i32 = 0;
     const QUERIES: usize = 1;
+    const PAIRS: bool = false;
+
+    #[inline(always)]
+    fn call<T: Task<Self>>(self, task: T) {
+        task.run(self)
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> [f32; 16] {

@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 use super::attention::{self, HeadPages, PART, Query};
 use super::kv::{self, Cache, KvType, MAX_HEAD_DIM, PAGE};
 use super::panel::{self, Panel};
-use super::quantized::{self, Tile};
+use super::quantized;
+use super::tile::Tile;
 use super::{float, math, norm};
 use crate::quant::{GgmlType, for_each_format};
 
@@ -20,7 +21,6 @@ pub struct Kernels {
     name: &'static str,
     quantized: &'static [(GgmlType, QuantizedFn)],
     float: [FloatFn; 3],
-    pub(super) quantize_8: QuantizeFn<8>,
     pub(super) quantize_4: QuantizeFn<4>,
     pub(super) quantize_2: QuantizeFn<2>,
     pub(super) quantize_1: QuantizeFn<1>,
@@ -93,7 +93,6 @@ macro_rules! kernels {
             name: $name,
             quantized: &[$((GgmlType::$format, $quantized::<crate::quant::$Block>)),*],
             float: [float::<float::F32>, float::<float::F16>, float::<float::BF16>],
-            quantize_8: quantize::<8>,
             quantize_4: quantize::<4>,
             quantize_2: quantize::<2>,
             quantize_1: quantize::<1>,

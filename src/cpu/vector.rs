@@ -20,6 +20,13 @@ pub(crate) trait Simd: Copy {
     /// Attention queries that share what is loaded: as many as leave their sums in registers.
     const QUERIES: usize;
 
+    /// Whether there are registers enough to walk along twice sixteen rows together.
+    const PAIRS: bool;
+
+    /// Runs a task in a function of its own, compiled for these lanes: what it is generic over decides how often there is
+    /// code for it, not where it is called.
+    fn call<T: Task<Self>>(self, task: T);
+
     fn splat(self, x: f32) -> Self::F;
     fn load(self, x: &[f32; 16]) -> Self::F;
     fn to_array(self, x: Self::F) -> [f32; 16];
@@ -124,6 +131,12 @@ pub(crate) trait Simd: Copy {
     fn greatest(self, x: Self::F) -> f32 {
         fold(self.to_array(x), |a, b| if a > b { a } else { b })
     }
+}
+
+/// What [`Simd::call`] runs.
+pub(crate) trait Task<S> {
+    /// Must be `inline(always)`.
+    fn run(self, s: S);
 }
 
 /// Folds sixteen lanes by the fixed tree of [`Simd::sum`].

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::cpu::vector::Simd;
+use crate::cpu::vector::{Simd, Task};
 
 /// Proof that the CPU has AVX2, FMA and F16C.
 #[derive(Clone, Copy)]
@@ -45,6 +45,17 @@ impl Simd for Avx2 {
 
     const WIDE_OFFSET: i32 = 0;
     const QUERIES: usize = 2;
+    const PAIRS: bool = false;
+
+    #[inline(always)]
+    fn call<T: Task<Self>>(self, task: T) {
+        #[target_feature(enable = "avx2,fma,f16c")]
+        #[inline(never)]
+        unsafe fn run<T: Task<Avx2>>(s: Avx2, task: T) {
+            task.run(s)
+        }
+        op!(run(self, task))
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> [__m256; 2] {

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::cpu::vector::Simd;
+use crate::cpu::vector::{Simd, Task};
 
 /// Proof that the CPU has AVX-512 F, BW, DQ, VL and VNNI (and with them AVX2, FMA and F16C).
 #[derive(Clone, Copy)]
@@ -45,6 +45,17 @@ impl Simd for Avx512 {
     // VPDPBUSD multiplies unsigned by signed bytes: signed weights are moved up by 128.
     const WIDE_OFFSET: i32 = 128;
     const QUERIES: usize = 8;
+    const PAIRS: bool = true;
+
+    #[inline(always)]
+    fn call<T: Task<Self>>(self, task: T) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+        #[inline(never)]
+        unsafe fn run<T: Task<Avx512>>(s: Avx512, task: T) {
+            task.run(s)
+        }
+        op!(run(self, task))
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {

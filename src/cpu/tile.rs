@@ -1,0 +1,260 @@
+//! Products of many tokens: thirty-two rows are unpacked, some columns at a time, into a tile that stays in the nearest
+//! cache while all tokens pass over it, four at a time.
+//!
+//! Thirty-two rows by four tokens are eight chains, as many as keep two dot products a cycle going, and every load of an
+//! activation serves two of them. (Sixteen by eight, which load each activation for one dot product, reach half of the
+//! peak on Zen 5, where two loads a cycle are as many as dot products.) What follows a group's dot products, conversion,
+//! scale and sum, is done for one chain after the other between the dot products of the next group: all at once, it would
+//! hold them up. With this, three quarters of the peak are reached while the tile's four fifths are possible; without,
+//! three fifths.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use super::panel::{Panel, Panels};
+use super::quantized::{Halves, HalvesMin, Kind, Whole, WholeMin, Wide, add, dot4, fetch, start};
+use super::unpack::{Columns, Rows, Sink, Unpack, unpack};
+use super::vector::{Simd, Task};
+
+/// Places that pass over the tile together.
+pub(super) const TOGETHER: usize = 4;
+
+/// Thirty-twos of columns in a tile: with the places that pass over it, it fits into 32 kB.
+const COLUMNS: usize = 16;
+
+/// Thirty-two columns of sixteen rows, unpacked.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct TileBlock {
+    q: [[u32; 16]; 8],
+    scale: [[f32; 16]; 2],
+    min: [[f32; 16]; 2],
+}
+
+impl TileBlock {
+    /// Adds nothing to any chain, not even to -0.
+    const NOTHING: Self = Self { q: [[0; 16]; 8], scale: [[-0.0; 16]; 2], min: [[-0.0; 16]; 2] };
+}
+
+/// Thirty-two rows' sums for some places: `[sixteen rows][place]`.
+type Sums = [[[f32; 16]; TOGETHER]; 2];
+
+/// One thread's room.
+#[derive(Default)]
+pub(super) struct Tile {
+    /// By thirty-two columns, for both sixteens of rows.
+    blocks: Vec<[TileBlock; 2]>,
+    /// By group of places: what they have from the columns so far.
+    sums: Vec<Sums>,
+}
+
+impl Tile {
+    /// Takes the memory for products of so many places, or says how many bytes could not be had.
+    pub fn reserve(&mut self, places: usize) -> Result<(), usize> {
+        let no_memory = |_| Self::bytes(places);
+        self.blocks.try_reserve_exact(COLUMNS.saturating_sub(self.blocks.len())).map_err(no_memory)?;
+        let groups = places.div_ceil(TOGETHER);
+        self.sums.try_reserve_exact(groups.saturating_sub(self.sums.len())).map_err(no_memory)
+    }
+
+    /// Bytes of that.
+    pub fn bytes(places: usize) -> usize {
+        let sums = places.div_ceil(TOGETHER).saturating_mul(size_of::<Sums>());
+        sums.saturating_add(COLUMNS * size_of::<[TileBlock; 2]>())
+    }
+
+    /// Bytes taken.
+    pub fn taken(&self) -> usize {
+        self.blocks.capacity() * size_of::<[TileBlock; 2]>() + self.sums.capacity() * size_of::<Sums>()
+    }
+
+    /// The results of a place for one of the two sixteens of rows, once they were multiplied.
+    pub fn sum(&self, sixteen: usize, place: usize) -> &[f32; 16] {
+        &self.sums[place / TOGETHER][sixteen][place % TOGETHER]
+    }
+
+    /// Multiplies all places of `x` with twice sixteen rows. Meanwhile the bytes at `ahead` are asked for, as many as are
+    /// used here.
+    ///
+    /// # Safety
+    /// The rows have `blocks` blocks of the format.
+    #[inline(always)]
+    pub unsafe fn multiply<S: Simd, U: Unpack>(
+        &mut self,
+        s: S,
+        rows: [Rows; 2],
+        blocks: usize,
+        ahead: [*const u8; 2],
+        x: &Panels,
+    ) {
+        let per_block = U::LEN / 32;
+        let offset = if U::WIDE { S::WIDE_OFFSET } else { U::OFFSET };
+        self.blocks.resize(COLUMNS, [TileBlock::NOTHING; 2]);
+        self.sums.resize(x.fours.len() / (x.cols / 32), [[[0.0; 16]; TOGETHER]; 2]);
+        let together = COLUMNS / per_block;
+        for first in (0..blocks).step_by(together) {
+            let some = first..(first + together).min(blocks);
+            let columns = some.start * per_block..some.end * per_block;
+            for (i, (rows, ahead)) in rows.into_iter().zip(ahead).enumerate() {
+                let tile = &mut self.blocks;
+                let mut keep = Keep::<S, U> { s, tile, i, first: columns.start, ahead, format: PhantomData };
+                for block in some.clone() {
+                    // SAFETY: the caller's contract.
+                    unsafe { unpack::<S, U>(s, rows, block, &mut keep) };
+                }
+            }
+            let tile = &self.blocks[..columns.len()];
+            let sums = &mut self.sums[..];
+            match (U::WIDE, U::GROUP, U::HAS_MIN) {
+                (true, ..) => s.call(Pass::<Wide> { tile, columns, x, offset, sums, kind: PhantomData }),
+                (_, 16, true) => s.call(Pass::<HalvesMin> { tile, columns, x, offset, sums, kind: PhantomData }),
+                (_, 16, _) => s.call(Pass::<Halves> { tile, columns, x, offset, sums, kind: PhantomData }),
+                (_, _, true) => s.call(Pass::<WholeMin> { tile, columns, x, offset, sums, kind: PhantomData }),
+                _ => s.call(Pass::<Whole> { tile, columns, x, offset, sums, kind: PhantomData }),
+            }
+        }
+    }
+}
+
+/// Keeps columns of sixteen rows. Meanwhile the bytes at `ahead` are asked for.
+struct Keep<'a, S, U> {
+    s: S,
+    tile: &'a mut [[TileBlock; 2]],
+    /// Which of the two sixteens.
+    i: usize,
+    /// The number of the tile's first columns among all thirty-twos.
+    first: usize,
+    ahead: *const u8,
+    format: PhantomData<U>,
+}
+
+impl<S: Simd, U: Unpack> Sink<S> for Keep<'_, S, U> {
+    #[inline(always)]
+    fn take(&mut self, at: usize, columns: Columns<S>) {
+        let s = self.s;
+        fetch::<S, U>(s, self.ahead, at);
+        let to = &mut self.tile[at - self.first][self.i];
+        for g in 0..8 {
+            to.q[g] = s.to_array_i(columns.q[g]);
+        }
+        for i in 0..32 / U::GROUP {
+            to.scale[i] = s.to_array(columns.scale[i]);
+            if U::HAS_MIN {
+                to.min[i] = s.to_array(columns.min[i]);
+            }
+        }
+    }
+}
+
+/// All places pass over a tile. It is the same code for all formats of a kind.
+struct Pass<'a, K> {
+    tile: &'a [[TileBlock; 2]],
+    /// Which thirty-twos of columns it holds.
+    columns: Range<usize>,
+    x: &'a Panels,
+    /// What the tile's integers have too much.
+    offset: i32,
+    sums: &'a mut [Sums],
+    kind: PhantomData<K>,
+}
+
+impl<S: Simd, K: Kind> Task<S> for Pass<'_, K> {
+    #[inline(always)]
+    fn run(self, s: S) {
+        let Self { tile, columns, x, offset, sums, .. } = self;
+        for (sums, panels) in sums.iter_mut().zip(x.fours.chunks_exact(x.cols / 32)) {
+            if columns.start == 0 {
+                *sums = [[[0.0; 16]; TOGETHER]; 2];
+            }
+            let panels = &panels[columns.clone()];
+            if S::PAIRS {
+                multiply::<S, K, 2>(s, tile, 0, panels, offset, sums);
+            } else {
+                multiply::<S, K, 1>(s, tile, 0, panels, offset, sums);
+                multiply::<S, K, 1>(s, tile, 1, panels, offset, sums);
+            }
+        }
+    }
+}
+
+/// Four places by `R` sixteens of rows, from the `i`th on.
+#[inline(always)]
+fn multiply<S: Simd, K: Kind, const R: usize>(
+    s: S,
+    tile: &[[TileBlock; 2]],
+    i: usize,
+    panels: &[Panel<TOGETHER>],
+    offset: i32,
+    sums: &mut Sums,
+) {
+    let mut acc = [[s.splat(0.0); TOGETHER]; R];
+    for r in 0..R {
+        for t in 0..TOGETHER {
+            acc[r][t] = s.load(&sums[i + r][t]);
+        }
+    }
+    let steps = 8 / K::GROUPS;
+    let mut done = Done::<S, R> { dots: [[s.splat_i(0); TOGETHER]; R], block: &NOTHING, panel: &Panel::ZERO };
+    for (block, panel) in tile.iter().zip(panels) {
+        for group in 0..K::GROUPS {
+            let mut dots = [[s.splat_i(0); TOGETHER]; R];
+            for t in 0..TOGETHER {
+                let start = start::<S, K, _>(s, panel, group, t, offset);
+                for dots in &mut dots {
+                    dots[t] = start;
+                }
+            }
+            for step in 0..steps {
+                let k = group * steps + step;
+                let mut w = [s.splat_i(0); R];
+                for r in 0..R {
+                    w[r] = s.load_i(&block[i + r].q[k]);
+                }
+                for t in 0..TOGETHER {
+                    for r in 0..R {
+                        dots[r][t] = dot4::<S, K>(s, dots[r][t], w[r], panel.q[t][k]);
+                    }
+                }
+                if S::PAIRS {
+                    let chains = R * TOGETHER / steps;
+                    let before = (group + K::GROUPS - 1) % K::GROUPS;
+                    done.add::<K>(s, &mut acc, i, before, step * chains..(step + 1) * chains);
+                }
+            }
+            done = Done { dots, block, panel };
+            if !S::PAIRS {
+                done.add::<K>(s, &mut acc, i, group, 0..R * TOGETHER);
+            }
+        }
+    }
+    if S::PAIRS {
+        done.add::<K>(s, &mut acc, i, K::GROUPS - 1, 0..R * TOGETHER);
+    }
+    for r in 0..R {
+        for t in 0..TOGETHER {
+            sums[i + r][t] = s.to_array(acc[r][t]);
+        }
+    }
+}
+
+static NOTHING: [TileBlock; 2] = [TileBlock::NOTHING; 2];
+
+/// A group whose dot products are done, but not yet in the chains.
+struct Done<'a, S: Simd, const R: usize> {
+    dots: [[S::I; TOGETHER]; R],
+    block: &'a [TileBlock; 2],
+    panel: &'a Panel<TOGETHER>,
+}
+
+impl<S: Simd, const R: usize> Done<'_, S, R> {
+    /// Adds group `group` of the columns to some of the chains, which are numbered by row, then place.
+    #[inline(always)]
+    fn add<K: Kind>(&self, s: S, acc: &mut [[S::F; TOGETHER]; R], i: usize, group: usize, chains: Range<usize>) {
+        for chain in chains {
+            let (r, t) = (chain / TOGETHER, chain % TOGETHER);
+            let block = &self.block[i + r];
+            let factors = [s.load(&block.scale[group]), s.load(&block.min[group])];
+            acc[r][t] = add::<S, K, _>(s, acc[r][t], self.dots[r][t], factors, self.panel, group, t);
+        }
+    }
+}
