@@ -8,6 +8,7 @@
 
 mod attention;
 mod float;
+mod glu;
 mod kv;
 mod math;
 mod matmul;
@@ -27,7 +28,7 @@ mod x86_64;
 
 pub use attention::{HeadPages, PART, Query};
 pub use kv::{KvType, MAX_HEAD_DIM, PAGE};
-pub use matmul::{Matrix, Workspace, matmul};
+pub use matmul::{Cols, Matrix, Workspace, feed_forward, fuses, matmul};
 pub use panel::Activations;
 pub use peaks::Peaks;
 pub use table::Kernels;

@@ -92,6 +92,8 @@ pub struct Model(Arc<Inner>);
 struct Inner {
     gguf: Arc<Gguf>,
     params: Params,
+    /// What a step's buffers must have room for.
+    widths: Widths,
     /// How the file says that hidden states are pooled.
     pooling: Option<Pooling>,
     head: Option<Head>,
@@ -135,9 +137,9 @@ impl Family {
     }
 
     /// What a step's buffers must have room for.
-    fn widths(p: &Params) -> Widths {
-        match &*p.arch {
-            "llama" => llama::Llama::widths(p),
+    fn widths(&self, p: &Params) -> Widths {
+        match self {
+            Self::Llama(model) => model.widths(p),
             _ => Widths::plain(p),
         }
     }
@@ -252,6 +254,7 @@ impl Model {
         let mut params = Params::read(&keys)?;
         let loader = Loader { gguf: &gguf, data: gguf.has_data(), used: Default::default() };
         let family = Family::load(&keys, &mut params, &loader)?;
+        let widths = family.widths(&params);
         let family = (loader.data && !options.metadata_only).then_some(family);
         let poolings = head::Poolings::read(&keys)?;
         let own = Head::load(&keys, &poolings, params.n_embd, &gguf, &loader)?;
@@ -266,6 +269,7 @@ impl Model {
         let model = Self(Arc::new(Inner {
             gguf,
             params,
+            widths,
             pooling: poolings.of_text,
             head: attached.or(own),
             family,

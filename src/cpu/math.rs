@@ -33,17 +33,21 @@ fn gated<S: Simd>(s: S, x: S::F, z: S::F) -> S::F {
     s.div(x, s.add(s.splat(1.0), e))
 }
 
+/// SiLU(gate) * up.
+#[inline(always)]
+pub(super) fn swiglu_lanes<S: Simd>(s: S, gate: S::F, up: S::F) -> S::F {
+    s.mul(gated(s, gate, gate), up)
+}
+
 /// out = SiLU(gate) * up.
 #[inline(always)]
 pub(super) fn swiglu<S: Simd>(s: S, gate: &[f32], up: &[f32], out: &mut [f32]) {
     let (whole, rest) = out.as_chunks_mut::<16>();
     let ((gates, gate_rest), (ups, up_rest)) = (gate.as_chunks::<16>(), up.as_chunks::<16>());
     for ((out, g), u) in whole.iter_mut().zip(gates).zip(ups) {
-        let g = s.load(g);
-        *out = s.to_array(s.mul(gated(s, g, g), s.load(u)));
+        *out = s.to_array(swiglu_lanes(s, s.load(g), s.load(u)));
     }
-    let g = s.load(&padded(gate_rest));
-    let last = s.to_array(s.mul(gated(s, g, g), s.load(&padded(up_rest))));
+    let last = s.to_array(swiglu_lanes(s, s.load(&padded(gate_rest)), s.load(&padded(up_rest))));
     rest.copy_from_slice(&last[..rest.len()]);
 }
 

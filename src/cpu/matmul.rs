@@ -1,14 +1,15 @@
 //! Matrix products on all threads: quantizing the tokens, dealing out rows.
 
 use std::ops::Range;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
+use super::glu::Hidden;
 use super::panel::{BLOCK, Panels};
 use super::table::Kernels;
 use super::tile::{TOGETHER, Tile};
-use super::{float, quantized};
+use super::{float, glu, quantized};
 use crate::pool::Team;
-use crate::quant::GgmlType;
+use crate::quant::{GgmlType, is_supported};
 use crate::{Error, Result};
 
 /// A weight matrix as it lies in the file.
@@ -24,46 +25,77 @@ pub struct Matrix<'a> {
     pub cols: usize,
 }
 
+impl Matrix<'_> {
+    /// Bytes of a row.
+    ///
+    /// # Panics
+    /// If the data is not as long as the type and the shape say.
+    fn check(&self) -> usize {
+        let row_bytes = self.ty.row_bytes(self.cols).expect("whole blocks");
+        assert!(self.data.len() == self.rows * row_bytes, "the matrix's own size");
+        row_bytes
+    }
+}
+
+/// The most columns of a step's products.
+#[derive(Debug, Clone, Copy)]
+pub struct Cols {
+    /// Of any product.
+    pub any: usize,
+    /// Of products whose tokens are fine.
+    pub fine: usize,
+    /// Of [`feed_forward`]'s hidden layer.
+    pub hidden: usize,
+}
+
+impl Cols {
+    /// Places and columns of the panels for so many tokens.
+    fn sizes(self, tokens: usize) -> [(usize, usize); 2] {
+        [(tokens, self.any), (tokens.saturating_mul(2), self.fine)]
+    }
+}
+
 /// What products need besides their operands; made once, used again and again.
 #[derive(Default)]
 pub struct Workspace {
     panels: Panels,
+    /// The hidden layer of a gated feed-forward block.
+    hidden: Panels,
     /// One for every thread.
     tiles: Vec<Mutex<Tile>>,
 }
 
 impl Workspace {
-    /// Takes the memory for products of up to `tokens` tokens of up to `cols` columns, or fine ones of up to `fine_cols`,
-    /// on so many threads.
+    /// Takes the memory for products of up to `tokens` tokens on so many threads.
     ///
     /// # Errors
     /// [`Error::NoMemory`].
-    pub fn reserve(&mut self, tokens: usize, cols: usize, fine_cols: usize, threads: usize) -> Result<()> {
+    pub fn reserve(&mut self, tokens: usize, cols: Cols, threads: usize) -> Result<()> {
         let no_memory = |bytes| Error::NoMemory { bytes, what: "quantized activations" };
-        self.panels.reserve([(tokens, cols), (tokens.saturating_mul(2), fine_cols)]).map_err(no_memory)?;
+        self.panels.reserve(cols.sizes(tokens)).map_err(no_memory)?;
+        self.hidden.reserve([(tokens, cols.hidden); 2]).map_err(no_memory)?;
         let more = threads.saturating_sub(self.tiles.len());
         self.tiles.try_reserve_exact(more).map_err(|_| no_memory(threads * size_of::<Mutex<Tile>>()))?;
         self.tiles.resize_with(threads, Mutex::default);
         for tile in self.tiles.iter_mut().filter(|_| tokens > 1) {
             let tile = tile.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
-            tile.reserve(tokens.saturating_mul(2)).map_err(no_memory)?;
+            tile.reserve(tokens.saturating_mul(2), cols.any.max(cols.hidden)).map_err(no_memory)?;
         }
         Ok(())
     }
 
     /// Bytes that [`Workspace::reserve`] reserves, if nothing was before.
-    pub fn bytes(tokens: usize, cols: usize, fine_cols: usize, threads: usize) -> usize {
-        let tile = if tokens > 1 { Tile::bytes(tokens.saturating_mul(2)) } else { 0 };
+    pub fn bytes(tokens: usize, cols: Cols, threads: usize) -> usize {
+        let tile = if tokens > 1 { Tile::bytes(tokens.saturating_mul(2), cols.any.max(cols.hidden)) } else { 0 };
         let tile = tile.saturating_add(size_of::<Mutex<Tile>>());
-        let panels = Panels::bytes([(tokens, cols), (tokens.saturating_mul(2), fine_cols)]);
+        let panels = Panels::bytes(cols.sizes(tokens)).saturating_add(Panels::bytes([(tokens, cols.hidden); 2]));
         panels.saturating_add(threads.saturating_mul(tile))
     }
 
     /// Bytes taken.
     pub fn taken(&self) -> usize {
-        let tile = |tile: &Mutex<Tile>| tile.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).taken();
-        let tiles: usize = self.tiles.iter().map(tile).sum();
-        self.panels.taken() + self.tiles.capacity() * size_of::<Mutex<Tile>>() + tiles
+        let tiles: usize = self.tiles.iter().map(|tile| lock(tile).taken()).sum();
+        self.panels.taken() + self.hidden.taken() + self.tiles.capacity() * size_of::<Mutex<Tile>>() + tiles
     }
 }
 
@@ -93,14 +125,94 @@ pub fn matmul(
     out: &mut [f32],
 ) {
     let Some(cols) = matrices.first().map(|m| m.cols) else { return };
-    let (tokens, out_stride): (usize, usize) = (x.len() / cols, matrices.iter().map(|m| m.rows).sum());
-    assert!(x.len() == tokens * cols && out.len() == tokens * out_stride, "whole tokens, and room for their results");
+    if matrices.iter().any(|m| is_quantized(m.ty)) {
+        quantize(kernels, team, &mut work.panels, x, cols, fine);
+    }
     work.tiles.resize_with(team.threads(), Mutex::default);
+    multiply(kernels, team, &work.tiles, matrices, x.len() / cols, Tokens { x, panels: &work.panels }, out);
+}
+
+/// Whether [`feed_forward`] takes matrices of these types.
+pub fn fuses(gate: GgmlType, up: GgmlType, down: GgmlType) -> bool {
+    gate == up && is_quantized(gate) && is_quantized(down)
+}
+
+fn is_quantized(ty: GgmlType) -> bool {
+    is_supported(ty) && ty.block_len() > 1
+}
+
+/// x = down(SiLU(gate(x)) * up(x)), tokens as in [`matmul`], and the same bits as that called for gate and up, then
+/// [`Kernels::swiglu`], then that called for down.
+///
+/// # Panics
+/// If a length does not fit or [`fuses`] says no.
+pub fn feed_forward(
+    kernels: &'static Kernels,
+    team: &Team,
+    work: &mut Workspace,
+    [gate, up, down]: [Matrix; 3],
+    x: &mut [f32],
+) {
+    let (cols, hidden) = (gate.cols, gate.rows);
+    let tokens = x.len() / cols;
+    assert!(x.len() == tokens * cols, "whole tokens");
+    assert!((up.cols, up.rows, down.cols, down.rows) == (cols, hidden, hidden, cols) && hidden.is_multiple_of(BLOCK));
+    assert!(fuses(gate.ty, up.ty, down.ty), "types that are computed together");
+    gate.check();
+    up.check();
+    quantize(kernels, team, &mut work.panels, x, cols, false);
+    work.hidden.resize(tokens, hidden, false);
+    work.tiles.resize_with(team.threads(), Mutex::default);
+    if tokens > 0 {
+        let (_, kernel) = kernels.quantized(gate.ty).expect("a supported type");
+        let row_bytes = gate.data.len() / hidden;
+        let out = Hidden::new(&mut work.hidden);
+        let job = GluJob(glu::Glu { gate: gate.data, up: up.data, row_bytes, x: &work.panels, out });
+        team.for_each(hidden / BLOCK, |thread, block| {
+            let mut tile = lock(&work.tiles[thread]);
+            // SAFETY: blocks are disjoint ranges of columns, and each is run once; the table that the kernel came from was
+            // handed out by `available`.
+            unsafe { kernel(job.get(), block * BLOCK, (block + 1) * BLOCK, &mut tile) };
+        });
+    }
+    // Nobody reads the values: the type is quantized.
+    let quantized = Tokens { x: &[], panels: &work.hidden };
+    multiply(kernels, team, &work.tiles, &[down], tokens, quantized, x);
+}
+
+/// The first half of a feed-forward block, for all threads.
+struct GluJob<'a>(glu::Glu<'a>);
+
+// SAFETY: the raw pointers inside are only written through by the kernel, whose contract keeps the writes apart.
+unsafe impl Sync for GluJob<'_> {}
+
+impl<'a> GluJob<'a> {
+    fn get(&self) -> &glu::Glu<'a> {
+        &self.0
+    }
+}
+
+/// Tokens as the kernels take them: as numbers for float weights, quantized for others.
+#[derive(Clone, Copy)]
+struct Tokens<'a> {
+    x: &'a [f32],
+    panels: &'a Panels,
+}
+
+/// The products themselves, once the tokens are quantized.
+fn multiply(
+    kernels: &'static Kernels,
+    team: &Team,
+    tiles: &[Mutex<Tile>],
+    matrices: &[Matrix],
+    tokens: usize,
+    Tokens { x, panels }: Tokens,
+    out: &mut [f32],
+) {
+    let (cols, out_stride): (usize, usize) = (matrices[0].cols, matrices.iter().map(|m| m.rows).sum());
+    assert!(out.len() == tokens * out_stride, "room for the results of whole tokens");
     if tokens == 0 {
         return;
-    }
-    if matrices.iter().any(|m| kernels.quantized(m.ty).is_some()) {
-        quantize(kernels, team, &mut work.panels, x, cols, fine);
     }
 
     // Small matrices: still several pieces for each thread.
@@ -113,14 +225,14 @@ pub fn matmul(
     let mut ends = Vec::with_capacity(matrices.len());
     let mut pieces = 0;
     for m in matrices {
-        let row_bytes = m.ty.row_bytes(cols).expect("whole blocks");
-        assert!(m.cols == cols && m.data.len() == m.rows * row_bytes, "the matrix's own size");
+        assert!(m.cols == cols, "one length of input");
+        let row_bytes = m.check();
         // SAFETY: the rows before this matrix's are within the first token's results, as its own are.
         let (weights, rows, out) = (m.data, m.rows, unsafe { base.add(before) });
-        jobs.push(if let Some(kernel) = kernels.quantized(m.ty) {
-            let x = &work.panels;
-            Job::Quantized(kernel, quantized::Product { weights, row_bytes, rows, x, out, out_stride })
+        jobs.push(if let Some((kernel, _)) = kernels.quantized(m.ty) {
+            Job::Quantized(kernel, quantized::Product { weights, row_bytes, rows, x: panels, out, out_stride })
         } else {
+            assert!(x.len() == tokens * cols, "whole tokens");
             let kernel = kernels.float(m.ty).expect("a supported type");
             Job::Float(kernel, float::Product { weights, cols, x, out, out_stride })
         });
@@ -128,7 +240,7 @@ pub fn matmul(
         ends.push(pieces);
         before += rows;
     }
-    let jobs = Jobs { jobs, tiles: &work.tiles };
+    let jobs = Jobs { jobs, tiles };
     team.for_each(pieces, |thread, index| {
         let job = ends.partition_point(|end| *end <= index);
         let begin = if job == 0 { 0 } else { ends[job - 1] };
@@ -136,6 +248,10 @@ pub fn matmul(
         // SAFETY: pieces are disjoint ranges of rows, and each is run once.
         unsafe { jobs.run(thread, job, first..matrices[job].rows.min(first + piece)) };
     });
+}
+
+fn lock(tile: &Mutex<Tile>) -> MutexGuard<'_, Tile> {
+    tile.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 struct Jobs<'a> {
@@ -152,7 +268,7 @@ impl Jobs<'_> {
     unsafe fn run(&self, thread: usize, job: usize, rows: Range<usize>) {
         match &self.jobs[job] {
             Job::Quantized(kernel, product) => {
-                let mut tile = self.tiles[thread].lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                let mut tile = lock(&self.tiles[thread]);
                 // SAFETY: the output has a place for every token and row, nobody else has these rows, and the table
                 // that the kernel came from was handed out by `available`.
                 unsafe { kernel(product, rows.start, rows.end, &mut tile) }

@@ -177,7 +177,7 @@ impl Store {
 /// # Safety
 /// The rows have `blocks` blocks of the format.
 #[inline(always)]
-unsafe fn streamed<S: Simd, U: Unpack, const NT: usize>(
+pub(super) unsafe fn streamed<S: Simd, U: Unpack, const NT: usize>(
     s: S,
     rows: Rows,
     blocks: usize,

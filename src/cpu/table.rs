@@ -8,10 +8,11 @@ use super::kv::{self, Cache, KvType, MAX_HEAD_DIM, PAGE};
 use super::panel::{self, Panel};
 use super::quantized;
 use super::tile::Tile;
-use super::{float, math, norm};
+use super::{float, glu, math, norm};
 use crate::quant::{GgmlType, for_each_format};
 
 pub(super) type QuantizedFn = unsafe fn(&quantized::Product, usize, usize, &mut Tile);
+pub(super) type GluFn = unsafe fn(&glu::Glu, usize, usize, &mut Tile);
 pub(super) type FloatFn = unsafe fn(&float::Product, usize, usize);
 type LayerNormFn = unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]);
 type QuantizeFn<const NT: usize> = unsafe fn(&[f32], usize, bool, &mut [Panel<NT>]);
@@ -19,7 +20,7 @@ type QuantizeFn<const NT: usize> = unsafe fn(&[f32], usize, bool, &mut [Panel<NT
 /// The kernels of one instruction set. A `&'static Kernels` exists only where the CPU has the instructions.
 pub struct Kernels {
     name: &'static str,
-    quantized: &'static [(GgmlType, QuantizedFn)],
+    quantized: &'static [(GgmlType, QuantizedFn, GluFn)],
     float: [FloatFn; 3],
     pub(super) quantize_4: QuantizeFn<4>,
     pub(super) quantize_2: QuantizeFn<2>,
@@ -41,7 +42,7 @@ struct KvKernels {
 
 /// Compiles every kernel for one implementation of the lanes, which `$s` makes under the features `$features`.
 macro_rules! kernels {
-    ({ $name:literal, $s:expr, $quantized:ident $(, $features:literal)? } $($format:ident $Block:ident,)*) => {{
+    ({ $name:literal, $s:expr, $quantized:ident, $glu:ident $(, $features:literal)? } $($format:ident $Block:ident,)*) => {{
         // SAFETY (all functions below): their callers go through a table that is handed out only where the features
         // were detected, and pass on the contract of the kernel called.
         $(#[target_feature(enable = $features)])?
@@ -91,7 +92,7 @@ macro_rules! kernels {
         }
         Kernels {
             name: $name,
-            quantized: &[$((GgmlType::$format, $quantized::<crate::quant::$Block>)),*],
+            quantized: &[$((GgmlType::$format, $quantized::<crate::quant::$Block>, $glu::<crate::quant::$Block>)),*],
             float: [float::<float::F32>, float::<float::F16>, float::<float::BF16>],
             quantize_4: quantize::<4>,
             quantize_2: quantize::<2>,
@@ -113,10 +114,11 @@ macro_rules! kernels {
 /// The scalar table, with the plain quantized product.
 static SCALAR: Kernels = {
     use super::scalar::Scalar;
+    use glu::plain as plain_glu;
     use quantized::scalar as plain;
     #[allow(unused_unsafe)] // the lanes of the other tables take an unsafe block to make
     {
-        for_each_format!([kernels] "scalar", Scalar, plain)
+        for_each_format!([kernels] "scalar", Scalar, plain, plain_glu)
     }
 };
 
@@ -128,7 +130,12 @@ static AVX2: Kernels = {
         // SAFETY: the table is handed out only where the features were detected; the kernel's contract is passed on.
         unsafe { quantized::simd::<_, U>(Avx2::assume(), p, first, last, tile) }
     }
-    for_each_format!([kernels] "avx2", Avx2::assume(), lanes, "avx2,fma,f16c")
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn glu_lanes<U: super::unpack::Unpack>(p: &glu::Glu, first: usize, last: usize, tile: &mut Tile) {
+        // SAFETY: the same.
+        unsafe { glu::simd::<_, U>(Avx2::assume(), p, first, last, tile) }
+    }
+    for_each_format!([kernels] "avx2", Avx2::assume(), lanes, glu_lanes, "avx2,fma,f16c")
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -139,8 +146,13 @@ static AVX512: Kernels = {
         // SAFETY: the table is handed out only where the features were detected; the kernel's contract is passed on.
         unsafe { quantized::simd::<_, U>(Avx512::assume(), p, first, last, tile) }
     }
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+    unsafe fn glu_lanes<U: super::unpack::Unpack>(p: &glu::Glu, first: usize, last: usize, tile: &mut Tile) {
+        // SAFETY: the same.
+        unsafe { glu::simd::<_, U>(Avx512::assume(), p, first, last, tile) }
+    }
     for_each_format!([kernels]
-        "avx512vnni", Avx512::assume(), lanes, "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")
+        "avx512vnni", Avx512::assume(), lanes, glu_lanes, "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")
 };
 
 /// The tables that this CPU can run, the scalar one first, the fastest last.
@@ -180,9 +192,9 @@ impl Kernels {
         self.name
     }
 
-    /// The kernel for a quantized type.
-    pub(super) fn quantized(&self, ty: GgmlType) -> Option<QuantizedFn> {
-        self.quantized.iter().find(|(t, _)| *t == ty).map(|(_, f)| *f)
+    /// The kernels for a quantized type: of a product, and of the first half of a gated feed-forward block.
+    pub(super) fn quantized(&self, ty: GgmlType) -> Option<(QuantizedFn, GluFn)> {
+        self.quantized.iter().find(|(t, ..)| *t == ty).map(|(_, product, glu)| (*product, *glu))
     }
 
     /// The kernel for a float type.

@@ -115,6 +115,30 @@ fn matmul_is_scalar_bit_for_bit() {
 }
 
 #[test]
+fn a_feed_forward_block_is_its_three_products() {
+    let mut random = Random(9);
+    let (cols, hidden) = (512, 768);
+    for ty in types().filter(|ty| fuses(*ty, *ty, *ty)) {
+        let mut matrix = |rows, cols| (random.weights(ty, rows * cols), rows, cols);
+        let all = [matrix(hidden, cols), matrix(hidden, cols), matrix(cols, hidden)];
+        let [gate, up, down] = all.each_ref().map(|(data, rows, cols)| Matrix { ty, data, rows: *rows, cols: *cols });
+        for tokens in [1, 2, 3, 9] {
+            let x = random.floats(tokens * cols);
+            for (k, threads) in Kernels::available().flat_map(|k| [(k, 1), (k, 3)]) {
+                let (gate_x, up_x) = (product(k, 1, &x, false, gate), product(k, 1, &x, false, up));
+                let mut hidden = vec![0.0; gate_x.len()];
+                k.swiglu(&gate_x, &up_x, &mut hidden);
+                let expected = product(k, 1, &hidden, false, down);
+                let mut got = x.clone();
+                let mut pool = Pool::new(threads).unwrap();
+                pool.run(|team| feed_forward(k, team, &mut Workspace::default(), [gate, up, down], &mut got));
+                assert_eq!(bits(&got), bits(&expected), "{} {ty}, {tokens} tokens", k.name());
+            }
+        }
+    }
+}
+
+#[test]
 fn matmul_is_near_the_exact_product() {
     let mut random = Random(2);
     for ty in types() {

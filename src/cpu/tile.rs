@@ -11,7 +11,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::panel::{Panel, Panels};
+use super::panel::{BLOCK, Panel, Panels};
 use super::quantized::{Halves, HalvesMin, Kind, Whole, WholeMin, Wide, add, dot4, fetch, start};
 use super::unpack::{Columns, Rows, Sink, Unpack, unpack};
 use super::vector::{Simd, Task};
@@ -46,31 +46,44 @@ pub(super) struct Tile {
     blocks: Vec<[TileBlock; 2]>,
     /// By group of places: what they have from the columns so far.
     sums: Vec<Sums>,
+    /// By place: what the first half of the rows came to.
+    first_half: Vec<[f32; 16]>,
 }
 
 impl Tile {
-    /// Takes the memory for products of so many places, or says how many bytes could not be had.
-    pub fn reserve(&mut self, places: usize) -> Result<(), usize> {
-        let no_memory = |_| Self::bytes(places);
-        self.blocks.try_reserve_exact(COLUMNS.saturating_sub(self.blocks.len())).map_err(no_memory)?;
+    /// Takes the memory for products of so many places and columns, or says how many bytes could not be had.
+    pub fn reserve(&mut self, places: usize, cols: usize) -> Result<(), usize> {
+        let no_memory = |_| Self::bytes(places, cols);
+        let blocks = COLUMNS.min(cols / BLOCK);
+        self.blocks.try_reserve_exact(blocks.saturating_sub(self.blocks.len())).map_err(no_memory)?;
         let groups = places.div_ceil(TOGETHER);
-        self.sums.try_reserve_exact(groups.saturating_sub(self.sums.len())).map_err(no_memory)
+        self.sums.try_reserve_exact(groups.saturating_sub(self.sums.len())).map_err(no_memory)?;
+        self.first_half.try_reserve_exact(places.saturating_sub(self.first_half.len())).map_err(no_memory)
     }
 
     /// Bytes of that.
-    pub fn bytes(places: usize) -> usize {
+    pub fn bytes(places: usize, cols: usize) -> usize {
         let sums = places.div_ceil(TOGETHER).saturating_mul(size_of::<Sums>());
-        sums.saturating_add(COLUMNS * size_of::<[TileBlock; 2]>())
+        let first_half = places.saturating_mul(size_of::<[f32; 16]>());
+        sums.saturating_add(first_half).saturating_add(COLUMNS.min(cols / BLOCK) * size_of::<[TileBlock; 2]>())
     }
 
     /// Bytes taken.
     pub fn taken(&self) -> usize {
-        self.blocks.capacity() * size_of::<[TileBlock; 2]>() + self.sums.capacity() * size_of::<Sums>()
+        self.blocks.capacity() * size_of::<[TileBlock; 2]>()
+            + self.sums.capacity() * size_of::<Sums>()
+            + self.first_half.capacity() * size_of::<[f32; 16]>()
     }
 
     /// The results of a place for one of the two sixteens of rows, once they were multiplied.
     pub fn sum(&self, sixteen: usize, place: usize) -> &[f32; 16] {
         &self.sums[place / TOGETHER][sixteen][place % TOGETHER]
+    }
+
+    /// Room for sixteen numbers of each place, from one product to the next.
+    pub fn first_half(&mut self, places: usize) -> &mut [[f32; 16]] {
+        self.first_half.resize(places, [0.0; 16]);
+        &mut self.first_half
     }
 
     /// Multiplies all places of `x` with twice sixteen rows. Meanwhile the bytes at `ahead` are asked for, as many as are
@@ -89,7 +102,7 @@ impl Tile {
     ) {
         let per_block = U::LEN / 32;
         let offset = if U::WIDE { S::WIDE_OFFSET } else { U::OFFSET };
-        self.blocks.resize(COLUMNS, [TileBlock::NOTHING; 2]);
+        self.blocks.resize(COLUMNS.min(blocks * per_block), [TileBlock::NOTHING; 2]);
         self.sums.resize(x.fours.len() / (x.cols / 32), [[[0.0; 16]; TOGETHER]; 2]);
         let together = COLUMNS / per_block;
         for first in (0..blocks).step_by(together) {

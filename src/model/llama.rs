@@ -5,7 +5,7 @@ use super::attention::Attention;
 use super::outputs::Wanted;
 use super::params::{Keys, Params};
 use super::rope::Rope;
-use super::step::{Step, Widths};
+use super::step::{Step, Widths, fused};
 use super::weights::{Linear, Loader, Norm};
 use crate::{Error, Result};
 
@@ -66,9 +66,8 @@ impl Llama {
         })
     }
 
-    pub fn widths(p: &Params) -> Widths {
-        let plain = Widths::plain(p);
-        Widths { wide: plain.wide.max(2 * p.n_ff), turns: p.head_dim / 2, ..plain }
+    pub fn widths(&self, p: &Params) -> Widths {
+        Widths::gated(p, self.layers.iter().map(|layer| fused(&layer.gate_up, &layer.down)))
     }
 
     pub fn forward(&self, step: &mut Step, wanted: Wanted) -> Result<()> {

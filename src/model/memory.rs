@@ -13,7 +13,7 @@ use super::batch::Outputs;
 use super::outputs::Kept;
 use super::session::{Session, layout, wanted};
 use super::step::Buffers;
-use super::{Family, Model, SessionOptions};
+use super::{Model, SessionOptions};
 
 /// What a session takes, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +47,8 @@ impl Model {
     /// [`Error::InvalidArgument`] if an option is out of range.
     pub fn memory(&self, options: &SessionOptions) -> Result<Memory> {
         let p = self.params();
-        let options = options.resolve(p)?;
-        let step = Buffers::bytes(&Family::widths(p), options.chunk.min(options.n_ctx), options.threads);
+        let options = options.resolve(self)?;
+        let step = Buffers::bytes(&self.0.widths, options.chunk.min(options.n_ctx), options.threads);
         let output = Kept::new(p, options.embeddings).bytes(1);
         Ok(Memory {
             weights: self.gguf().file_bytes(),
@@ -83,7 +83,7 @@ impl Session {
         let pages = lengths.into_iter().map(|(number, more)| self.more_pages(number, more)).sum();
         let tokens = runs.iter().map(|(_, tokens, _)| tokens.len()).sum::<usize>().min(self.options.chunk);
         let outputs = runs.iter().map(|(_, tokens, kind)| wanted(*kind, 0..tokens.len(), tokens.len()).len()).sum();
-        let step = Buffers::bytes(&Family::widths(self.model().params()), tokens, self.threads());
+        let step = Buffers::bytes(&self.model().0.widths, tokens, self.threads());
         self.check_pages(pages, step, self.outputs.bytes(outputs))
     }
 

@@ -4,7 +4,7 @@ use crate::cpu::{Activations, KvType};
 use crate::pool::Pool;
 use crate::{Error, Kernels, Log, Result};
 
-use super::params::Params;
+use super::Model;
 use super::session::Session;
 use super::step::Buffers;
 
@@ -35,11 +35,12 @@ pub struct SessionOptions {
 }
 
 /// The bytes that [`SessionOptions::chunk`] 0 allows for a chunk's buffers.
-const CHUNK_BYTES: usize = 16 << 20;
+const CHUNK_BYTES: usize = 32 << 20;
 
 impl SessionOptions {
     /// The same with a choice in place of every 0 and `None`, but for the limit.
-    pub(super) fn resolve(&self, p: &Params) -> Result<Self> {
+    pub(super) fn resolve(&self, model: &Model) -> Result<Self> {
+        let p = model.params();
         let n_ctx = if self.n_ctx == 0 { p.n_ctx_train.min(p.n_ctx_max) } else { self.n_ctx };
         if n_ctx > p.n_ctx_max {
             let expected = format!("at most {} positions", p.n_ctx_max);
@@ -50,7 +51,7 @@ impl SessionOptions {
             threads => threads,
         };
         let chunk = match self.chunk {
-            0 => (CHUNK_BYTES / Buffers::bytes_per_token(p)).clamp(32, 512) / 8 * 8,
+            0 => (CHUNK_BYTES / model.0.widths.bytes_per_token()).clamp(32, 512) / 8 * 8,
             chunk => chunk,
         };
         let kernels = Some(self.kernels.unwrap_or_else(Kernels::best));
@@ -70,7 +71,7 @@ impl Session {
     /// # Errors
     /// [`Error::InvalidArgument`] if an option is out of range or cannot change. Nothing has changed then.
     pub fn configure(&mut self, options: &SessionOptions) -> Result<()> {
-        let options = options.resolve(self.model().params())?;
+        let options = options.resolve(self.model())?;
         let fixed = |name, now: String, wanted: String| match now == wanted {
             true => Ok(()),
             false => Err(Error::InvalidArgument { name, found: wanted, expected: format!("{now}, as it was made") }),

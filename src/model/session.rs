@@ -16,7 +16,7 @@ use super::kv::{Layout, Sequence, count_pages};
 use super::outputs::Kept;
 use super::perf::Counters;
 use super::step::{Buffers, Run, Step};
-use super::{Family, Model, Params, SessionOptions};
+use super::{Model, Params, SessionOptions};
 
 /// Stops the call that a session is in. Can be used from any thread, also when the session is gone.
 #[derive(Debug, Clone)]
@@ -50,7 +50,7 @@ impl Session {
     /// [`Error::InvalidArgument`] if an option is out of range.
     pub fn new(model: &Model, options: &SessionOptions) -> Result<Self> {
         let p = model.params();
-        let options = options.resolve(p)?;
+        let options = options.resolve(model)?;
         if model.0.family.is_none() {
             let (found, expected) = ("opened for its metadata only".to_owned(), "one with its weights".to_owned());
             return Err(Error::InvalidArgument { name: "the model", found, expected });
@@ -362,7 +362,7 @@ impl Session {
         let no_weights = || Error::Internal { what: "a session without weights".to_owned() };
         let family = inner.family.as_ref().ok_or_else(no_weights)?;
         let count = part.iter().map(|(_, tokens)| tokens.len()).sum();
-        buffers.reserve(&Family::widths(&inner.params), count, pool.threads())?;
+        buffers.reserve(&inner.widths, count, pool.threads())?;
         // In the order of the batch.
         let mut by_number: BTreeMap<usize, &mut Sequence> = sequences.iter_mut().map(|(n, s)| (*n, s)).collect();
         let runs = (part.iter())

@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::cpu::{Activations, Matrix, Workspace, matmul};
+use crate::cpu::{Activations, Cols, Matrix, Workspace, feed_forward, fuses, matmul};
 use crate::pool::Team;
 use crate::{Error, Gguf, Kernels, Result, Token};
 
@@ -26,7 +26,8 @@ pub(super) struct Run<'a> {
     pub tokens: &'a [Token],
 }
 
-/// What a family's steps need for each token, in elements.
+/// What a model's steps need for each token, in elements.
+#[derive(Debug)]
 pub(super) struct Widths {
     /// The residual stream.
     pub embd: usize,
@@ -34,6 +35,8 @@ pub(super) struct Widths {
     pub wide: usize,
     /// What attention gives, or the hidden layer.
     pub middle: usize,
+    /// The hidden layer where it is made quantized.
+    pub hidden: usize,
     /// Pairs of dimensions that are rotated.
     pub turns: usize,
     /// Parts of attention, of all tokens together.
@@ -47,15 +50,35 @@ impl Widths {
             embd: p.n_embd,
             wide: p.n_q() + 2 * p.n_kv(),
             middle: p.n_q().max(p.n_ff),
+            hidden: 0,
             turns: 0,
             parts: parts_len(p.n_head, p.head_dim),
         }
     }
 
-    /// The most columns of a product.
-    fn cols(&self) -> usize {
-        self.middle.max(self.embd)
+    /// What attention with rotation needs, and feed-forward blocks with a gate, some or all of which are [fused](fused).
+    pub fn gated(p: &Params, fused: impl Iterator<Item = bool>) -> Self {
+        let (mut any, mut all) = (false, true);
+        fused.for_each(|fused| (any, all) = (any || fused, all && fused));
+        let plain = Self { turns: p.head_dim / 2, hidden: if any { p.n_ff } else { 0 }, ..Self::plain(p) };
+        if all { Self { middle: p.n_q(), ..plain } } else { Self { wide: plain.wide.max(2 * p.n_ff), ..plain } }
     }
+
+    /// The most columns of products.
+    fn cols(&self) -> Cols {
+        Cols { any: self.middle.max(self.embd), fine: self.embd, hidden: self.hidden }
+    }
+
+    /// Bytes that each token of a step takes, about: what the choice of a chunk goes by.
+    pub fn bytes_per_token(&self) -> usize {
+        4 * (2 * self.embd + self.wide + self.middle) + 2 * (self.middle.max(self.embd) + self.hidden)
+    }
+}
+
+/// Whether a feed-forward block with a gate is computed without storing its hidden layer as numbers.
+pub(super) fn fused([gate, up]: &[Linear; 2], down: &Linear) -> bool {
+    let biased = [gate, up, down].iter().any(|linear| linear.bias.is_some());
+    !biased && fuses(gate.ty(), up.ty(), down.ty())
 }
 
 /// Buffers of a step, kept from one to the next.
@@ -79,23 +102,13 @@ pub(super) struct Buffers {
 }
 
 impl Buffers {
-    /// Bytes that each token of a step takes, about: what the choice of a chunk goes by.
-    pub fn bytes_per_token(p: &Params) -> usize {
-        let (wide, middle) = ((p.n_q() + 2 * p.n_kv()).max(2 * p.n_ff), p.n_q().max(p.n_ff));
-        4 * (2 * p.n_embd + wide + middle) + 2 * middle.max(p.n_embd)
-    }
-
     /// Bytes that steps of up to so many tokens take: what [`Buffers::reserve`] reserves.
     pub fn bytes(w: &Widths, tokens: usize, threads: usize) -> usize {
         let floats = 2 * w.embd + w.wide + w.middle + 2 * w.turns;
         let token = size_of::<(Token, usize)>().saturating_add(floats.saturating_mul(size_of::<f32>()));
         let parts = if threads > 1 { w.parts.saturating_mul(size_of::<f32>()) } else { 0 };
-        tokens.saturating_mul(token).saturating_add(parts).saturating_add(Workspace::bytes(
-            tokens,
-            w.cols(),
-            w.embd,
-            threads,
-        ))
+        let work = Workspace::bytes(tokens, w.cols(), threads);
+        tokens.saturating_mul(token).saturating_add(parts).saturating_add(work)
     }
 
     /// Bytes taken.
@@ -123,7 +136,7 @@ impl Buffers {
         room(&mut self.middle, len(w.middle))?;
         room(&mut self.turns, len(w.turns))?;
         room(&mut self.parts, if threads > 1 { w.parts } else { 0 })?;
-        self.work.reserve(tokens, w.cols(), w.embd, threads)
+        self.work.reserve(tokens, w.cols(), threads)
     }
 }
 
@@ -203,13 +216,18 @@ impl Step<'_> {
     pub fn swiglu(&mut self, gate_up: &[Linear; 2], down: &Linear) {
         let (gguf, kernels, team, n_ff) = (self.gguf, self.kernels, self.team, self.params.n_ff);
         let Buffers { x, h, wide, middle, work, .. } = &mut *self.buffers;
-        linear(kernels, team, work, gguf, gate_up, h, false, wide);
-        resize(middle, wide.len() / 2);
-        team.for_each_chunk(middle, n_ff, |t, out| {
-            let (gate, up) = wide[2 * t * n_ff..][..2 * n_ff].split_at(n_ff);
-            kernels.swiglu(gate, up, out);
-        });
-        linear(kernels, team, work, gguf, std::slice::from_ref(down), middle, false, h);
+        if fused(gate_up, down) {
+            let [gate, up] = gate_up;
+            feed_forward(kernels, team, work, [gate, up, down].map(|linear| linear.matrix(gguf)), h);
+        } else {
+            linear(kernels, team, work, gguf, gate_up, h, false, wide);
+            resize(middle, wide.len() / 2);
+            team.for_each_chunk(middle, n_ff, |t, out| {
+                let (gate, up) = wide[2 * t * n_ff..][..2 * n_ff].split_at(n_ff);
+                kernels.swiglu(gate, up, out);
+            });
+            linear(kernels, team, work, gguf, std::slice::from_ref(down), middle, false, h);
+        }
         add(team, x, h, self.params.n_embd);
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::cpu::Matrix;
 use crate::gguf::TensorInfo;
-use crate::quant::{dequantize, is_supported, supported_types};
+use crate::quant::{GgmlType, dequantize, is_supported, supported_types};
 use crate::{Error, Gguf, Result};
 
 use super::params::Params;
@@ -22,6 +22,10 @@ pub(super) struct Linear {
 }
 
 impl Linear {
+    pub fn ty(&self) -> GgmlType {
+        self.tensor.ty
+    }
+
     pub fn matrix<'a>(&self, gguf: &'a Gguf) -> Matrix<'a> {
         Matrix { ty: self.tensor.ty, data: gguf.tensor_data(&self.tensor), rows: self.rows, cols: self.cols }
     }
