@@ -207,7 +207,7 @@ impl<S: Simd, U: Unpack, const NT: usize> Sink<S> for Meet<'_, S, U, NT> {
     #[inline(always)]
     fn take(&mut self, at: usize, columns: Columns<S>) {
         let (s, acc, panel) = (self.s, self.acc, &self.panels[at]);
-        fetch::<S, U>(s, self.ahead, at);
+        fetch::<S, U, true>(s, self.ahead, at);
         self.acc = match (U::WIDE, U::GROUP, U::HAS_MIN) {
             (true, ..) => step::<S, Wide, NT>(s, acc, columns, panel, self.offset),
             (_, 16, true) => step::<S, HalvesMin, NT>(s, acc, columns, panel, self.offset),
@@ -220,12 +220,19 @@ impl<S: Simd, U: Unpack, const NT: usize> Sink<S> for Meet<'_, S, U, NT> {
 
 /// Asks for as many bytes at `ahead` as thirty-two columns of sixteen rows take, those of columns `at`. Sixteen streams
 /// a row apart defeat the hardware's prefetcher, but their next tile is contiguous. A few lines at a time: all of a
-/// super-block's at once would fill the queues that the loads here wait in.
+/// super-block's at once would fill the queues that the loads here wait in. As many for all columns: a line that two
+/// ask for costs less than finding that out. They come into the nearest cache only if it has nothing better to hold.
 #[inline(always)]
-pub(super) fn fetch<S: Simd, U: Unpack>(s: S, ahead: *const u8, at: usize) {
+pub(super) fn fetch<S: Simd, U: Unpack, const NEAR: bool>(s: S, ahead: *const u8, at: usize) {
     let bytes = 16 * 32 * size_of::<U>() / U::LEN;
-    for line in (at * bytes / 64..(at + 1) * bytes / 64).map(|line| 64 * line) {
-        s.prefetch(ahead.wrapping_add(line));
+    let first = ahead.wrapping_add(at * bytes);
+    for line in 0..bytes.div_ceil(64) {
+        let line = first.wrapping_add(64 * line);
+        if NEAR {
+            s.prefetch_near(line)
+        } else {
+            s.prefetch(line)
+        };
     }
 }
 
@@ -272,10 +279,15 @@ pub(super) fn step<S: Simd, K: Kind, const NT: usize>(
         for t in 0..NT {
             dot[t] = start::<S, K, NT>(s, panel, g, t, offset);
         }
-        for k in g * 8 / K::GROUPS..(g + 1) * 8 / K::GROUPS {
+        let mut more = [s.splat_i(0); NT];
+        for k in (g * 8 / K::GROUPS..(g + 1) * 8 / K::GROUPS).step_by(2) {
             for t in 0..NT {
                 dot[t] = dot4::<S, K>(s, dot[t], columns.q[k], panel.q[t][k]);
+                more[t] = dot4::<S, K>(s, more[t], columns.q[k + 1], panel.q[t][k + 1]);
             }
+        }
+        for t in 0..NT {
+            dot[t] = s.add_i(dot[t], more[t]);
         }
         for t in 0..NT {
             acc[t] = add::<S, K, NT>(s, acc[t], dot[t], [columns.scale[g], columns.min[g]], panel, g, t);

@@ -205,15 +205,20 @@ impl Simd for Avx512 {
     unsafe fn load_rows(self, base: *const u8, stride: usize) -> [__m512i; 4] {
         // Rows a, a + 4, a + 8, a + 12 side by side; then a 4 x 4 transpose of dwords within each quarter.
         // (Macros, not closures: a closure that is not inlined would lose the target features.)
+        // A pointer to every fourth row, from which the address of the others is the stride away, or twice or thrice.
+        let third = 3 * stride;
+        // SAFETY: the caller's contract.
+        let quads: [*const u8; 4] =
+            unsafe { [base, base.add(4 * stride), base.add(8 * stride), base.add(12 * stride)] };
         macro_rules! row {
-            ($r:expr) => {
+            ($a:expr, $r:expr) => {
                 // SAFETY: the caller's contract for the address, `self` for the instruction.
-                unsafe { _mm_loadu_si128(base.add($r * stride).cast()) }
+                unsafe { _mm_loadu_si128(quads[$a].add([0, stride, 2 * stride, third][$r]).cast()) }
             };
         }
         macro_rules! four {
             ($a:expr) => {{
-                let (q0, q1, q2, q3) = (row!($a), row!($a + 4), row!($a + 8), row!($a + 12));
+                let (q0, q1, q2, q3) = (row!(0, $a), row!(1, $a), row!(2, $a), row!(3, $a));
                 op!({
                     let z = _mm512_inserti32x4::<1>(_mm512_castsi128_si512(q0), q1);
                     _mm512_inserti32x4::<3>(_mm512_inserti32x4::<2>(z, q2), q3)
