@@ -1,18 +1,33 @@
 //! Matrix products with float weights: F32, F16 and BF16 rows against f32 activations.
 //!
-//! Sixteen lanes by column mod 16, one fused multiply-add a column (the last ones padded with zeros), then the fixed
-//! tree. Weights are widened exactly; nothing is rounded but the sums.
+//! One chain for every output element, on every CPU: for each thirty-two columns, in order,
+//!
+//! ```text
+//! part = fma(weight, activation, part)    for each of them, from 0
+//! sum = sum + part
+//! ```
+//!
+//! Weights are widened exactly, and missing columns are zeros. [`scalar`] is that, word for word. The SIMD code is built like
+//! that for quantized weights: sixteen rows in the lanes; one token meets the weights as they are widened, several pass
+//! over thirty-two rows in the nearest cache, four at a time.
+//!
+//! A product takes a fused multiply-add for every sixteen weights, so that two a cycle are the limit: a prompt reaches
+//! nine tenths of it.
 
-use std::marker::PhantomData;
-
-use super::vector::Simd;
+use super::quantized::{Store, put_all};
+use super::tile::{Sums, TOGETHER, Tile};
+use super::unpack::Rows;
+use super::vector::{Simd, Task};
 
 /// A float element type as it lies in the file.
 pub(super) trait Float {
     const BYTES: usize;
 
-    /// Sixteen elements, widened; `bytes` holds `16 * BYTES`.
-    fn load<S: Simd>(s: S, bytes: &[u8]) -> S::F;
+    /// One element of `BYTES` bytes.
+    fn widen(bytes: &[u8]) -> f32;
+
+    /// Element `i` of those in each lane.
+    fn lane<S: Simd>(s: S, lane: S::I, i: usize) -> S::F;
 }
 
 pub(super) struct F32;
@@ -21,25 +36,34 @@ pub(super) struct BF16;
 
 impl Float for F32 {
     const BYTES: usize = 4;
+    fn widen(bytes: &[u8]) -> f32 {
+        bytemuck::pod_read_unaligned(bytes)
+    }
     #[inline(always)]
-    fn load<S: Simd>(s: S, bytes: &[u8]) -> S::F {
-        s.load(&bytemuck::pod_read_unaligned(bytes))
+    fn lane<S: Simd>(s: S, lane: S::I, _: usize) -> S::F {
+        s.as_f32(lane)
     }
 }
 
 impl Float for F16 {
     const BYTES: usize = 2;
+    fn widen(bytes: &[u8]) -> f32 {
+        half::f16::from_bits(bytemuck::pod_read_unaligned(bytes)).to_f32()
+    }
     #[inline(always)]
-    fn load<S: Simd>(s: S, bytes: &[u8]) -> S::F {
-        s.load_f16(&bytemuck::pod_read_unaligned(bytes))
+    fn lane<S: Simd>(s: S, lane: S::I, i: usize) -> S::F {
+        if i == 0 { s.low_f16(lane) } else { s.high_f16(lane) }
     }
 }
 
 impl Float for BF16 {
     const BYTES: usize = 2;
+    fn widen(bytes: &[u8]) -> f32 {
+        f32::from_bits(u32::from(bytemuck::pod_read_unaligned::<u16>(bytes)) << 16)
+    }
     #[inline(always)]
-    fn load<S: Simd>(s: S, bytes: &[u8]) -> S::F {
-        s.as_f32(s.shl::<16>(s.load_u16(&bytemuck::pod_read_unaligned(bytes))))
+    fn lane<S: Simd>(s: S, lane: S::I, i: usize) -> S::F {
+        s.as_f32(if i == 0 { s.shl::<16>(lane) } else { s.and(lane, s.splat_i(!0xffff)) })
     }
 }
 
@@ -47,6 +71,7 @@ impl Float for BF16 {
 pub(super) struct Product<'a> {
     /// All rows of the matrix.
     pub weights: &'a [u8],
+    pub rows: usize,
     pub cols: usize,
     /// The tokens, `[token][col]`.
     pub x: &'a [f32],
@@ -55,36 +80,222 @@ pub(super) struct Product<'a> {
     pub out_stride: usize,
 }
 
-/// Rows and tokens that are walked along together.
-const ROWS: usize = 4;
-const TOKENS: usize = 4;
+/// Columns of a part.
+const PART: usize = 32;
+
+/// Parts in a tile, and parts of one token that are walked along together: as many as hide what a chain waits for.
+const PARTS: usize = 4;
+
+/// One output element.
+fn plain<W: Float>(weights: &[u8], x: &[f32]) -> f32 {
+    let mut sum = 0.0;
+    for (weights, x) in weights.chunks(PART * W::BYTES).zip(x.chunks(PART)) {
+        let part = weights.chunks_exact(W::BYTES).zip(x).fold(0.0f32, |part, (w, x)| W::widen(w).mul_add(*x, part));
+        sum += (x.len()..PART).fold(part, |part, _| part + 0.0);
+    }
+    sum
+}
+
+/// Computes rows `first..last`, one at a time.
+///
+/// # Safety
+/// `p.out` may be written, and is not otherwise used, for those rows of every token.
+pub(super) unsafe fn scalar<W: Float>(p: &Product, first: usize, last: usize, _tile: &mut Tile) {
+    let row_bytes = p.cols * W::BYTES;
+    for (t, x) in p.x.chunks_exact(p.cols).enumerate() {
+        for row in first..last {
+            let sum = plain::<W>(&p.weights[row * row_bytes..][..row_bytes], x);
+            // SAFETY: the caller's contract.
+            unsafe { p.out.add(t * p.out_stride + row).write(sum) };
+        }
+    }
+}
 
 /// Computes rows `first..last`.
 ///
 /// # Safety
-/// `p.out` may be written, and is not otherwise used, for those rows of every token.
+/// As for [`scalar`].
 #[inline(always)]
-pub(super) unsafe fn simd<S: Simd, W: Float>(s: S, p: &Product, first: usize, last: usize) {
-    let tokens = p.x.len() / p.cols;
-    // All these rows for a few tokens at a time: the tokens stay in the nearest cache, the rows in the next one. The
-    // other way round, hundreds of tokens would stream by for every four rows.
-    for t in (0..tokens).step_by(TOKENS) {
-        let some = TOKENS.min(tokens - t);
-        for row in (first..last).step_by(ROWS) {
-            let rows = ROWS.min(last - row);
-            // SAFETY: the caller's contract; these are some of those rows and tokens.
-            unsafe {
-                match (rows, some) {
-                    (ROWS, TOKENS) => micro::<S, W, ROWS, TOKENS>(s, p, row, t),
-                    (ROWS, _) => {
-                        for t in t..t + some {
-                            micro::<S, W, ROWS, 1>(s, p, row, t);
+pub(super) unsafe fn simd<S: Simd, W: Float>(s: S, p: &Product, first: usize, last: usize, tile: &mut Tile) {
+    let (row_bytes, tokens) = (p.cols * W::BYTES, p.x.len() / p.cols);
+    if p.rows < 16 {
+        // SAFETY: the caller's contract.
+        return unsafe { scalar::<W>(p, first, last, tile) };
+    }
+    let together = if tokens == 1 { 16 } else { 32 };
+    for row in (first..last).step_by(together) {
+        let sixteen = |from: usize| Store::new(p.out, p.out_stride, p.rows, from, last);
+        let weights = |store: &Store| &p.weights[store.start * row_bytes..][..16 * row_bytes];
+        let stores = [sixteen(row), sixteen(row + 16)];
+        let weights = [weights(&stores[0]), weights(&stores[1])];
+        // SAFETY: the stores speak of those rows alone.
+        unsafe {
+            if tokens == 1 {
+                stores[0].put(0, s.to_array(streamed::<S, W>(s, weights[0], p.x)));
+            } else {
+                s.call(Passes::<W> { weights, p, sums: tile.sums(tokens), float: std::marker::PhantomData });
+                put_all(s, stores, tile, tokens, false);
+            }
+        }
+    }
+}
+
+/// The columns behind the whole parts of sixteen rows, with zeros for those that are missing.
+fn rest<W: Float>(weights: &[u8], whole: usize) -> [[u8; PART * 4]; 16] {
+    let row_bytes = weights.len() / 16;
+    let mut rest = [[0; PART * 4]; 16];
+    for (rest, row) in rest.iter_mut().zip(weights.chunks_exact(row_bytes)) {
+        let row = &row[whole * PART * W::BYTES..];
+        rest[..row.len()].copy_from_slice(row);
+    }
+    rest
+}
+
+/// The first part of a token that is not whole, likewise.
+fn rest_of(x: &[f32]) -> [f32; PART] {
+    let mut rest = [0.0; PART];
+    rest[..x.len()].copy_from_slice(x);
+    rest
+}
+
+/// Sixteen rows times one token. Meanwhile the rows behind them are asked for, as in products with quantized weights.
+#[inline(always)]
+fn streamed<S: Simd, W: Float>(s: S, weights: &[u8], x: &[f32]) -> S::F {
+    let row_bytes = weights.len() / 16;
+    let rows = Rows::new(weights, row_bytes);
+    let ahead = weights.as_ptr().wrapping_add(weights.len());
+    let (parts, last) = x.as_chunks::<PART>();
+    let mut sum = s.splat(0.0);
+    for (i, some) in parts.chunks(PARTS).enumerate() {
+        let mut part = [s.splat(0.0); PARTS];
+        if some.len() == PARTS {
+            for at in (0..PART * W::BYTES).step_by(16) {
+                for k in 0..PARTS {
+                    let block = i * PARTS + k;
+                    for line in 0..4 {
+                        s.prefetch_near(ahead.wrapping_add(16 * (block * PART * W::BYTES + at) + 64 * line));
+                    }
+                    // SAFETY: there are as many whole parts in every row.
+                    part[k] = unsafe { sixteen_bytes::<S, W>(s, rows, block, at, &some[k], part[k]) };
+                }
+            }
+        } else {
+            for (k, x) in some.iter().enumerate() {
+                for at in (0..PART * W::BYTES).step_by(16) {
+                    // SAFETY: the same.
+                    part[k] = unsafe { sixteen_bytes::<S, W>(s, rows, i * PARTS + k, at, x, part[k]) };
+                }
+            }
+        }
+        for part in &part[..some.len()] {
+            sum = s.add(sum, *part);
+        }
+    }
+    if !last.is_empty() {
+        let (weights, x) = (rest::<W>(weights, parts.len()), rest_of(last));
+        let rows = Rows::new(weights.as_flattened(), PART * 4);
+        let mut part = s.splat(0.0);
+        for at in (0..PART * W::BYTES).step_by(16) {
+            // SAFETY: a part is there.
+            part = unsafe { sixteen_bytes::<S, W>(s, rows, 0, at, &x, part) };
+        }
+        sum = s.add(sum, part);
+    }
+    sum
+}
+
+/// The columns in bytes `at..at + 16` of a part of every row, times a token's.
+///
+/// # Safety
+/// The rows have more than `index` parts, and are still borrowed.
+#[inline(always)]
+unsafe fn sixteen_bytes<S: Simd, W: Float>(
+    s: S,
+    rows: Rows,
+    index: usize,
+    at: usize,
+    x: &[f32; PART],
+    mut part: S::F,
+) -> S::F {
+    // SAFETY: the caller's contract.
+    let lanes = unsafe { rows.block(index, PART * W::BYTES) }.load(s, at);
+    let per_lane = 4 / W::BYTES;
+    for (g, lane) in lanes.into_iter().enumerate() {
+        for i in 0..per_lane {
+            part = s.fma(W::lane(s, lane, i), s.splat(x[at / W::BYTES + g * per_lane + i]), part);
+        }
+    }
+    part
+}
+
+/// A part of thirty-two rows, widened: `[sixteen rows][column]`.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct TilePart([[[f32; 16]; PART]; 2]);
+
+/// All tokens pass over thirty-two rows.
+struct Passes<'a, W> {
+    /// Twice sixteen rows.
+    weights: [&'a [u8]; 2],
+    p: &'a Product<'a>,
+    sums: &'a mut [Sums],
+    float: std::marker::PhantomData<W>,
+}
+
+impl<S: Simd, W: Float> Task<S> for Passes<'_, W> {
+    #[inline(always)]
+    fn run(self, s: S) {
+        let Self { weights, p, sums, .. } = self;
+        let (whole, tokens) = (p.cols / PART, p.x.len() / p.cols);
+        let mut tile = [TilePart([[[0.0; 16]; PART]; 2]); PARTS];
+        for first in (0..p.cols.div_ceil(PART)).step_by(PARTS) {
+            let some = first..(first + PARTS).min(p.cols.div_ceil(PART));
+            for (sixteen, weights) in weights.into_iter().enumerate() {
+                let rest = if some.end > whole { rest::<W>(weights, whole) } else { [[0; PART * 4]; 16] };
+                for (part, tile) in some.clone().zip(&mut tile) {
+                    let (rows, index) = match part < whole {
+                        true => (Rows::new(weights, weights.len() / 16), part),
+                        false => (Rows::new(rest.as_flattened(), PART * 4), 0),
+                    };
+                    for at in (0..PART * W::BYTES).step_by(16) {
+                        // SAFETY: the part is there.
+                        let lanes = unsafe { rows.block(index, PART * W::BYTES) }.load(s, at);
+                        for (g, lane) in lanes.into_iter().enumerate() {
+                            for i in 0..4 / W::BYTES {
+                                let column = at / W::BYTES + g * (4 / W::BYTES) + i;
+                                tile.0[sixteen][column] = s.to_array(W::lane(s, lane, i));
+                            }
                         }
                     }
-                    _ => {
-                        for (t, row) in (t..t + some).flat_map(|t| (row..row + rows).map(move |row| (t, row))) {
-                            micro::<S, W, 1, 1>(s, p, row, t);
-                        }
+                }
+            }
+            let tile = &tile[..some.len()];
+            for (group, sums) in sums.iter_mut().enumerate() {
+                if first == 0 {
+                    *sums = [[[0.0; 16]; TOGETHER]; 2];
+                }
+                let mut padded = [[0.0; PART]; TOGETHER];
+                let mut x: [&[f32]; TOGETHER] = [&[]; TOGETHER];
+                for t in 0..TOGETHER {
+                    // Free places go along with the last token; nobody asks for what that gives.
+                    let token = (group * TOGETHER + t).min(tokens - 1);
+                    x[t] = &p.x[token * p.cols..][..p.cols];
+                    if some.end > whole {
+                        padded[t] = rest_of(&x[t][whole * PART..]);
+                    }
+                }
+                let whole_parts = some.start..some.end.min(whole);
+                for (parts, from, x) in [
+                    (whole_parts.clone(), whole_parts.start * PART, x),
+                    (whole_parts.end..some.end, 0, padded.each_ref().map(|x| &x[..])),
+                ] {
+                    let tile = &tile[parts.start - some.start..parts.end - some.start];
+                    let x = x.map(|x| &x[from.min(x.len())..][..tile.len() * PART]);
+                    if S::PAIRS {
+                        pass::<S, 2>(s, tile, 0, x, sums);
+                    } else {
+                        pass::<S, 1>(s, tile, 0, x, sums);
+                        pass::<S, 1>(s, tile, 1, x, sums);
                     }
                 }
             }
@@ -92,58 +303,32 @@ pub(super) unsafe fn simd<S: Simd, W: Float>(s: S, p: &Product, first: usize, la
     }
 }
 
-/// `R` rows from `row` and `T` tokens from `t`.
-///
-/// # Safety
-/// As for [`simd`], for these rows and tokens.
+/// Four tokens by `R` sixteens of rows, from the `i`th on.
 #[inline(always)]
-unsafe fn micro<S: Simd, W: Float, const R: usize, const T: usize>(s: S, p: &Product, row: usize, t: usize) {
-    let row_bytes = p.cols * W::BYTES;
-    let weights: [&[u8]; R] = std::array::from_fn(|r| &p.weights[(row + r) * row_bytes..][..row_bytes]);
-    let x: [&[f32]; T] = std::array::from_fn(|i| &p.x[(t + i) * p.cols..][..p.cols]);
-    let mut acc = [[s.splat(0.0); T]; R];
-    let whole = p.cols / 16;
-    for k in 0..whole {
-        let mut column = Columns::<S, W, T> { x: [s.splat(0.0); T], weight: PhantomData };
-        for i in 0..T {
-            column.x[i] = s.load(x[i][16 * k..][..16].try_into().expect("sixteen elements"));
+fn pass<S: Simd, const R: usize>(s: S, tile: &[TilePart], i: usize, x: [&[f32]; TOGETHER], sums: &mut Sums) {
+    for (k, tile) in tile.iter().enumerate() {
+        let mut columns: [&[f32; PART]; TOGETHER] = [&[0.0; PART]; TOGETHER];
+        for t in 0..TOGETHER {
+            columns[t] = x[t][k * PART..][..PART].try_into().expect("a part");
+        }
+        let mut part = [[s.splat(0.0); TOGETHER]; R];
+        for c in 0..PART {
+            let mut w = [s.splat(0.0); R];
+            for r in 0..R {
+                w[r] = s.load(&tile.0[i + r][c]);
+            }
+            for t in 0..TOGETHER {
+                let x = s.splat(columns[t][c]);
+                for r in 0..R {
+                    part[r][t] = s.fma(w[r], x, part[r][t]);
+                }
+            }
         }
         for r in 0..R {
-            column.fma(s, &mut acc[r], &weights[r][16 * k * W::BYTES..][..16 * W::BYTES]);
-        }
-    }
-    if whole * 16 < p.cols {
-        let mut column = Columns::<S, W, T> { x: [s.splat(0.0); T], weight: PhantomData };
-        for i in 0..T {
-            column.x[i] = s.load(&super::math::padded(&x[i][16 * whole..]));
-        }
-        for r in 0..R {
-            let mut bytes = [0; 64];
-            let rest = &weights[r][16 * whole * W::BYTES..];
-            bytes[..rest.len()].copy_from_slice(rest);
-            column.fma(s, &mut acc[r], &bytes[..16 * W::BYTES]);
-        }
-    }
-    for r in 0..R {
-        for i in 0..T {
-            // SAFETY: the caller's contract.
-            unsafe { p.out.add((t + i) * p.out_stride + row + r).write(s.sum(acc[r][i])) };
-        }
-    }
-}
-
-/// Sixteen columns of some tokens.
-struct Columns<S: Simd, W, const T: usize> {
-    x: [S::F; T],
-    weight: PhantomData<W>,
-}
-
-impl<S: Simd, W: Float, const T: usize> Columns<S, W, T> {
-    #[inline(always)]
-    fn fma(&self, s: S, acc: &mut [S::F; T], weights: &[u8]) {
-        let w = W::load(s, weights);
-        for i in 0..T {
-            acc[i] = s.fma(w, self.x[i], acc[i]);
+            for t in 0..TOGETHER {
+                let sum = &mut sums[i + r][t];
+                *sum = s.to_array(s.add(s.load(sum), part[r][t]));
+            }
         }
     }
 }

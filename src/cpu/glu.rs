@@ -5,14 +5,13 @@
 //! both matrices, by the same chains as any product's. So the hidden layer is never stored as numbers: of a prompt's
 //! chunk, that would be most of the memory.
 
-use super::math::{swiglu, swiglu_lanes};
-use super::panel::{BLOCK, Panel, Panels, load_block};
-use super::quantized::{Product, scalar, streamed};
+use super::math::swiglu_lanes;
+use super::panel::{BLOCK, Panel, Panels};
+use super::quantized::{Format, Lanes, Product, Streamed};
 use super::scalar::Scalar;
 use super::tile::Tile;
-use super::unpack::{Rows, Unpack};
-use super::vector::Simd;
-use crate::quant::Block;
+use super::unpack::Rows;
+use super::vector::{Simd, Task};
 
 /// The weights and the tokens, and where the hidden layer goes.
 pub(super) struct Glu<'a> {
@@ -20,6 +19,7 @@ pub(super) struct Glu<'a> {
     pub gate: &'a [u8],
     pub up: &'a [u8],
     pub row_bytes: usize,
+    pub format: &'static Format,
     /// Not fine.
     pub x: &'a Panels,
     pub out: Hidden,
@@ -64,22 +64,21 @@ impl Hidden {
 ///
 /// # Safety
 /// Nobody else uses these columns of the hidden layer.
-pub(super) unsafe fn plain<B: Block>(p: &Glu, first: usize, last: usize, tile: &mut Tile) {
+pub(super) unsafe fn plain(p: &Glu, first: usize, last: usize, _tile: &mut Tile) {
     let places = p.x.places;
     let (mut gate, mut up) = (vec![0.0; places * BLOCK], vec![0.0; places * BLOCK]);
     for row in (first..last).step_by(BLOCK) {
         for (weights, out) in [(p.gate, &mut gate), (p.up, &mut up)] {
             let out = out.as_mut_ptr().wrapping_sub(row);
             let rows = weights.len() / p.row_bytes;
-            let product = Product { weights, row_bytes: p.row_bytes, rows, x: p.x, out, out_stride: BLOCK };
+            let (row_bytes, format) = (p.row_bytes, p.format);
+            let product = Product { weights, row_bytes, rows, format, x: p.x, out, out_stride: BLOCK };
             // SAFETY: there is room for these rows of every place, and it is nobody else's.
-            unsafe { scalar::<B>(&product, row, row + BLOCK, tile) };
+            unsafe { (format.scalar)(&product, row, row + BLOCK) };
         }
-        for (place, (gate, up)) in gate.chunks(BLOCK).zip(up.chunks(BLOCK)).enumerate() {
-            let mut hidden = [0.0; BLOCK];
-            swiglu(Scalar, gate, up, &mut hidden);
-            // SAFETY: the caller's contract.
-            unsafe { p.out.set(Scalar, place, row / BLOCK, load_block(Scalar, &hidden)) };
+        for (place, (gate, up)) in gate.as_chunks().0.chunks(2).zip(up.as_chunks().0.chunks(2)).enumerate() {
+            let (gate, up) = ([&gate[0], &gate[1]], [&up[0], &up[1]]);
+            Scalar.call(Gated { out: &p.out, place, block: row / BLOCK, gate, up });
         }
     }
 }
@@ -89,16 +88,41 @@ pub(super) unsafe fn plain<B: Block>(p: &Glu, first: usize, last: usize, tile: &
 /// # Safety
 /// As for [`plain`].
 #[inline(always)]
-pub(super) unsafe fn simd<S: Simd, U: Unpack>(s: S, p: &Glu, first: usize, last: usize, tile: &mut Tile) {
+pub(super) unsafe fn simd<S: Simd>(s: S, p: &Glu, first: usize, last: usize, tile: &mut Tile) {
+    let Some(lanes) = &p.format.lanes else {
+        // SAFETY: the caller's contract.
+        return unsafe { plain(p, first, last, tile) };
+    };
     for row in (first..last).step_by(BLOCK) {
         // SAFETY: the caller's contract.
         unsafe {
             match p.x.places {
-                1 => few::<S, U, 1>(s, p, row, &p.x.one),
-                2 => few::<S, U, 2>(s, p, row, &p.x.two),
-                _ => many::<S, U>(s, p, row, tile),
+                1 => few(s, p, row, lanes, lanes.one, &p.x.one),
+                2 => few(s, p, row, lanes, lanes.two, &p.x.two),
+                _ => many(s, p, row, lanes, tile),
             }
         }
+    }
+}
+
+/// What is done once thirty-two rows of both matrices were multiplied with a place: the same code for all formats.
+struct Gated<'a> {
+    out: &'a Hidden,
+    place: usize,
+    block: usize,
+    gate: [&'a [f32; 16]; 2],
+    up: [&'a [f32; 16]; 2],
+}
+
+impl<S: Simd> Task<S> for Gated<'_> {
+    #[inline(always)]
+    fn run(self, s: S) {
+        let mut hidden = [s.splat(0.0); 2];
+        for i in 0..2 {
+            hidden[i] = swiglu_lanes(s, s.load(self.gate[i]), s.load(self.up[i]));
+        }
+        // SAFETY: whoever makes a `Gated` has these columns.
+        unsafe { self.out.set(s, self.place, self.block, hidden) };
     }
 }
 
@@ -114,9 +138,16 @@ fn sixteen(p: &Glu, weights: &[u8], row: usize) -> (Rows, *const u8) {
 /// # Safety
 /// As for [`plain`].
 #[inline(always)]
-unsafe fn few<S: Simd, U: Unpack, const NT: usize>(s: S, p: &Glu, row: usize, panels: &[Panel<NT>]) {
-    let blocks = p.row_bytes / size_of::<U>();
-    let mut sums = [[[s.splat(0.0); NT]; 2]; 2];
+unsafe fn few<S: Simd, const NT: usize>(
+    s: S,
+    p: &Glu,
+    row: usize,
+    lanes: &Lanes,
+    streamed: unsafe fn(Streamed<NT>),
+    panels: &[Panel<NT>],
+) {
+    let blocks = p.row_bytes / lanes.block_bytes;
+    let mut sums = [[[[0.0; 16]; NT]; 2]; 2];
     for (m, weights) in [p.gate, p.up].into_iter().enumerate() {
         for half in 0..2 {
             let (rows, mut ahead) = sixteen(p, weights, row + 16 * half);
@@ -126,14 +157,13 @@ unsafe fn few<S: Simd, U: Unpack, const NT: usize>(s: S, p: &Glu, row: usize, pa
                 ahead = next.as_ptr();
             }
             // SAFETY: every row has `blocks` blocks.
-            sums[m][half] = unsafe { streamed::<S, U, NT>(s, rows, blocks, ahead, panels) };
+            unsafe { streamed(Streamed { rows, blocks, ahead, panels, sums: &mut sums[m][half] }) };
         }
     }
     let [gate, up] = sums;
     for t in 0..NT {
-        let hidden = [swiglu_lanes(s, gate[0][t], up[0][t]), swiglu_lanes(s, gate[1][t], up[1][t])];
-        // SAFETY: the caller's contract.
-        unsafe { p.out.set(s, t, row / BLOCK, hidden) };
+        let (gate, up) = ([&gate[0][t], &gate[1][t]], [&up[0][t], &up[1][t]]);
+        s.call(Gated { out: &p.out, place: t, block: row / BLOCK, gate, up });
     }
 }
 
@@ -142,21 +172,19 @@ unsafe fn few<S: Simd, U: Unpack, const NT: usize>(s: S, p: &Glu, row: usize, pa
 /// # Safety
 /// As for [`plain`].
 #[inline(always)]
-unsafe fn many<S: Simd, U: Unpack>(s: S, p: &Glu, row: usize, tile: &mut Tile) {
-    let blocks = p.row_bytes / size_of::<U>();
+unsafe fn many<S: Simd>(s: S, p: &Glu, row: usize, lanes: &Lanes, tile: &mut Tile) {
+    let blocks = p.row_bytes / lanes.block_bytes;
     for half in 0..2 {
         let (gate, up) = (sixteen(p, p.gate, row + 16 * half), sixteen(p, p.up, row + 16 * half));
         // SAFETY: every row has `blocks` blocks.
-        unsafe { tile.multiply::<S, U>(s, [gate.0, up.0], blocks, [gate.1, up.1], p.x) };
-        for t in 0..p.x.places {
-            let hidden = swiglu_lanes(s, s.load(tile.sum(0, t)), s.load(tile.sum(1, t)));
-            if half == 0 {
-                tile.first_half(p.x.places)[t] = s.to_array(hidden);
-            } else {
-                let first = s.load(&tile.first_half(p.x.places)[t]);
-                // SAFETY: the caller's contract.
-                unsafe { p.out.set(s, t, row / BLOCK, [first, hidden]) };
-            }
+        unsafe { tile.multiply(s, lanes, [gate.0, up.0], blocks, [gate.1, up.1], p.x) };
+        if half == 0 {
+            tile.keep_first_half();
         }
+    }
+    for place in 0..p.x.places {
+        let [first, second] = [tile.first_half(place), [tile.sum(0, place), tile.sum(1, place)]];
+        let (gate, up) = ([first[0], second[0]], [first[1], second[1]]);
+        s.call(Gated { out: &p.out, place, block: row / BLOCK, gate, up });
     }
 }

@@ -164,15 +164,15 @@ pub fn feed_forward(
     work.hidden.resize(tokens, hidden, false);
     work.tiles.resize_with(team.threads(), Mutex::default);
     if tokens > 0 {
-        let (_, kernel) = kernels.quantized(gate.ty).expect("a supported type");
+        let format = kernels.format(gate.ty).expect("a supported type");
         let row_bytes = gate.data.len() / hidden;
         let out = Hidden::new(&mut work.hidden);
-        let job = GluJob(glu::Glu { gate: gate.data, up: up.data, row_bytes, x: &work.panels, out });
+        let job = GluJob(glu::Glu { gate: gate.data, up: up.data, row_bytes, format, x: &work.panels, out });
         team.for_each(hidden / BLOCK, |thread, block| {
             let mut tile = lock(&work.tiles[thread]);
             // SAFETY: blocks are disjoint ranges of columns, and each is run once; the table that the kernel came from was
             // handed out by `available`.
-            unsafe { kernel(job.get(), block * BLOCK, (block + 1) * BLOCK, &mut tile) };
+            unsafe { (kernels.glu)(job.get(), block * BLOCK, (block + 1) * BLOCK, &mut tile) };
         });
     }
     // Nobody reads the values: the type is quantized.
@@ -229,12 +229,13 @@ fn multiply(
         let row_bytes = m.check();
         // SAFETY: the rows before this matrix's are within the first token's results, as its own are.
         let (weights, rows, out) = (m.data, m.rows, unsafe { base.add(before) });
-        jobs.push(if let Some((kernel, _)) = kernels.quantized(m.ty) {
-            Job::Quantized(kernel, quantized::Product { weights, row_bytes, rows, x: panels, out, out_stride })
+        jobs.push(if let Some(format) = kernels.format(m.ty) {
+            let product = quantized::Product { weights, row_bytes, rows, format, x: panels, out, out_stride };
+            Job::Quantized(kernels.product, product)
         } else {
             assert!(x.len() == tokens * cols, "whole tokens");
             let kernel = kernels.float(m.ty).expect("a supported type");
-            Job::Float(kernel, float::Product { weights, cols, x, out, out_stride })
+            Job::Float(kernel, float::Product { weights, rows, cols, x, out, out_stride })
         });
         pieces += rows.div_ceil(piece);
         ends.push(pieces);
@@ -266,15 +267,14 @@ impl Jobs<'_> {
     /// # Safety
     /// No other call, now or before, has any of these rows of this job.
     unsafe fn run(&self, thread: usize, job: usize, rows: Range<usize>) {
-        match &self.jobs[job] {
-            Job::Quantized(kernel, product) => {
-                let mut tile = lock(&self.tiles[thread]);
-                // SAFETY: the output has a place for every token and row, nobody else has these rows, and the table
-                // that the kernel came from was handed out by `available`.
-                unsafe { kernel(product, rows.start, rows.end, &mut tile) }
+        let mut tile = lock(&self.tiles[thread]);
+        // SAFETY: the output has a place for every token and row, nobody else has these rows, and the table that the kernel
+        // came from was handed out by `available`.
+        unsafe {
+            match &self.jobs[job] {
+                Job::Quantized(kernel, product) => kernel(product, rows.start, rows.end, &mut tile),
+                Job::Float(kernel, product) => kernel(product, rows.start, rows.end, &mut tile),
             }
-            // SAFETY: the same.
-            Job::Float(kernel, product) => unsafe { kernel(product, rows.start, rows.end) },
         }
     }
 }

@@ -22,7 +22,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::panel::{Panel, Panels};
-use super::tile::Tile;
+use super::tile::{Fill, Tile};
 use super::unpack::{Columns, Rows, Sink, Unpack, unpack};
 use super::vector::Simd;
 use crate::quant::Block;
@@ -33,17 +33,70 @@ pub(super) struct Product<'a> {
     pub weights: &'a [u8],
     pub row_bytes: usize,
     pub rows: usize,
+    pub format: &'static Format,
     pub x: &'a Panels,
     /// Element `[token][row]` goes to `out + token * out_stride + row`.
     pub out: *mut f32,
     pub out_stride: usize,
 }
 
+/// The code for one format: all that is compiled for each. What is not in it is the same code for all formats.
+pub(super) struct Format {
+    /// [`scalar`].
+    pub scalar: unsafe fn(&Product, usize, usize),
+    /// What a table with vectors has.
+    pub lanes: Option<Lanes>,
+}
+
+/// The code for one format and one instruction set.
+pub(super) struct Lanes {
+    /// [`streamed`] for one place.
+    pub one: unsafe fn(Streamed<1>),
+    /// And for two.
+    pub two: unsafe fn(Streamed<2>),
+    /// [`super::tile::fill`].
+    pub fill: unsafe fn(Fill),
+    /// Bytes and weights of a block.
+    pub block_bytes: usize,
+    pub block_len: usize,
+    /// What the integers have too much.
+    pub offset: i32,
+    pub kind: KindOf,
+}
+
+impl Lanes {
+    /// That of a format, from its functions.
+    pub const fn new<S: Simd, U: Unpack>(
+        one: unsafe fn(Streamed<1>),
+        two: unsafe fn(Streamed<2>),
+        fill: unsafe fn(Fill),
+    ) -> Self {
+        let kind = match (U::WIDE, U::GROUP, U::HAS_MIN) {
+            (true, ..) => KindOf::Wide,
+            (_, 16, true) => KindOf::HalvesMin,
+            (_, 16, _) => KindOf::Halves,
+            (_, _, true) => KindOf::WholeMin,
+            _ => KindOf::Whole,
+        };
+        let offset = if U::WIDE { S::WIDE_OFFSET } else { U::OFFSET };
+        Self { one, two, fill, block_bytes: size_of::<U>(), block_len: U::LEN, offset, kind }
+    }
+}
+
+/// Computes rows `first..last` by the format's scalar code.
+///
+/// # Safety
+/// As for [`scalar`].
+pub(super) unsafe fn plain(p: &Product, first: usize, last: usize, _tile: &mut Tile) {
+    // SAFETY: the caller's contract.
+    unsafe { (p.format.scalar)(p, first, last) }
+}
+
 /// Computes rows `first..last`, one at a time.
 ///
 /// # Safety
 /// `p.out` may be written, and is not otherwise used, for those rows of every token.
-pub(super) unsafe fn scalar<B: Block>(p: &Product, first: usize, last: usize, _tile: &mut Tile) {
+pub(super) unsafe fn scalar<B: Block>(p: &Product, first: usize, last: usize) {
     let (groups, per_block) = (B::LEN / B::GROUP, B::LEN / 32);
     let (mut q, mut scale, mut min) = ([0; 256], [0.0; 16], [0.0; 16]);
     for row in first..last {
@@ -84,82 +137,95 @@ pub(super) unsafe fn scalar<B: Block>(p: &Product, first: usize, last: usize, _t
 /// # Safety
 /// As for [`scalar`].
 #[inline(always)]
-pub(super) unsafe fn simd<S: Simd, U: Unpack>(s: S, p: &Product, first: usize, last: usize, tile: &mut Tile) {
-    if p.rows < 16 {
+pub(super) unsafe fn simd<S: Simd>(s: S, p: &Product, first: usize, last: usize, tile: &mut Tile) {
+    let Some(lanes) = p.format.lanes.as_ref().filter(|_| p.rows >= 16) else {
         // SAFETY: the caller's contract.
-        return unsafe { scalar::<U>(p, first, last, tile) };
-    }
-    let blocks = p.row_bytes / size_of::<U>();
+        return unsafe { (p.format.scalar)(p, first, last) };
+    };
+    let blocks = p.row_bytes / lanes.block_bytes;
     let together = if p.x.places <= 2 { 16 } else { 32 };
     for row in (first..last).step_by(together) {
-        // The last sixteen rows reach back over some that are already done; only the new ones are stored.
         let sixteen = |from: usize| {
-            let start = from.min(p.rows - 16);
-            let lanes = if from < last { from - start..(last - start).min(16) } else { 0..0 };
-            let rows = Rows::new(&p.weights[start * p.row_bytes..], p.row_bytes);
-            // SAFETY: a place in the output, and the lanes are rows `from..last` at most.
-            let store = Store { out: unsafe { p.out.add(start) }, stride: p.out_stride, lanes };
-            (rows, p.weights.as_ptr().wrapping_add((start + together) * p.row_bytes), store)
+            let store = Store::new(p.out, p.out_stride, p.rows, from, last);
+            let rows = Rows::new(&p.weights[store.start * p.row_bytes..], p.row_bytes);
+            (rows, p.weights.as_ptr().wrapping_add((store.start + together) * p.row_bytes), store)
         };
         // SAFETY: every row has `blocks` blocks, and a `store` speaks of its rows alone.
         unsafe {
             let (rows, ahead, store) = sixteen(row);
             match p.x.places {
-                1 => store.put(0, s.to_array(streamed::<S, U, 1>(s, rows, blocks, ahead, &p.x.one)[0])),
+                1 => {
+                    let mut sums = [[0.0; 16]; 1];
+                    (lanes.one)(Streamed { rows, blocks, ahead, panels: &p.x.one, sums: &mut sums });
+                    store.put(0, sums[0]);
+                }
                 2 => {
-                    let [a, b] = streamed::<S, U, 2>(s, rows, blocks, ahead, &p.x.two);
+                    let mut sums = [[0.0; 16]; 2];
+                    (lanes.two)(Streamed { rows, blocks, ahead, panels: &p.x.two, sums: &mut sums });
+                    let [a, b] = sums;
                     if p.x.fine {
-                        store.put(0, s.to_array(s.add(a, b)));
+                        store.put(0, s.to_array(s.add(s.load(&a), s.load(&b))));
                     } else {
-                        store.put(0, s.to_array(a));
-                        store.put(1, s.to_array(b));
+                        store.put(0, a);
+                        store.put(1, b);
                     }
                 }
                 _ => {
                     let (more_rows, more_ahead, more) = sixteen(row + 16);
-                    tile.multiply::<S, U>(s, [rows, more_rows], blocks, [ahead, more_ahead], p.x);
-                    put_all(s, [store, more], tile, p.x);
+                    tile.multiply(s, lanes, [rows, more_rows], blocks, [ahead, more_ahead], p.x);
+                    put_all(s, [store, more], tile, p.x.places, p.x.fine);
                 }
             }
         }
     }
 }
 
-/// Stores what a tile has for all tokens; the two places of a fine token are added.
+/// Stores what a tile has for all places; the two places of a fine token are added.
 ///
 /// # Safety
 /// The wanted lanes of all tokens may be written.
 #[inline(always)]
-unsafe fn put_all<S: Simd>(s: S, stores: [Store; 2], tile: &Tile, x: &Panels) {
-    let per_token = if x.fine { 2 } else { 1 };
-    for t in 0..x.places / per_token {
+pub(super) unsafe fn put_all<S: Simd>(s: S, stores: [Store; 2], tile: &Tile, places: usize, fine: bool) {
+    for t in 0..if fine { places / 2 } else { places } {
         for (i, store) in stores.iter().enumerate() {
             // The results of neighbouring tokens are rows apart, lines that only these few stores touch: a fifth of the
             // time of a product was spent waiting for them before they were asked for here.
-            s.prefetch_near(store.out.wrapping_add((t + 8) * store.stride).cast());
+            s.prefetch_near(store.out.wrapping_add((t + 8) * store.stride + store.start).cast());
             let sum = |place| tile.sum(i, place);
-            let result = if x.fine { s.to_array(s.add(s.load(sum(2 * t)), s.load(sum(2 * t + 1)))) } else { *sum(t) };
+            let result = if fine { s.to_array(s.add(s.load(sum(2 * t)), s.load(sum(2 * t + 1)))) } else { *sum(t) };
             // SAFETY: the caller's contract.
             unsafe { store.put(t, result) };
         }
     }
 }
 
-/// Where the sixteen results of each token go.
-struct Store {
+/// Where the results of sixteen rows go.
+pub(super) struct Store {
+    /// Of row 0, for the first token; a token's are `stride` further than those of the one before.
     out: *mut f32,
     stride: usize,
+    /// The first of the rows.
+    pub start: usize,
     /// Those that are wanted.
     lanes: Range<usize>,
 }
 
 impl Store {
+    /// Of rows `from..from + 16`, those before `last`. At the end of all `rows`, at least sixteen, the last sixteen, which
+    /// reach back over some that are already done: only the new ones are wanted.
+    #[inline(always)]
+    pub(super) fn new(out: *mut f32, stride: usize, rows: usize, from: usize, last: usize) -> Self {
+        let start = from.min(rows - 16);
+        let lanes = if from < last { from - start..(last - start).min(16) } else { 0..0 };
+        Self { out, stride, start, lanes }
+    }
+
     /// # Safety
     /// The wanted lanes of token `t` may be written.
     #[inline(always)]
-    unsafe fn put(&self, t: usize, results: [f32; 16]) {
+    pub(super) unsafe fn put(&self, t: usize, results: [f32; 16]) {
         // SAFETY: the caller's contract.
-        let out = unsafe { self.out.add(t * self.stride) };
+        let out = unsafe { self.out.add(t * self.stride + self.start) };
         if self.lanes == (0..16) {
             // SAFETY: the caller's contract, for all lanes.
             unsafe { out.cast::<[f32; 16]>().write_unaligned(results) };
@@ -172,25 +238,33 @@ impl Store {
     }
 }
 
-/// One place or two, against weights as they come. Meanwhile the bytes at `ahead` are asked for, as many as are used here.
+/// One place or two, and sixteen rows that they meet.
+pub(super) struct Streamed<'a, const NT: usize> {
+    pub rows: Rows,
+    /// As many as the rows have.
+    pub blocks: usize,
+    /// What is asked for meanwhile, as many bytes as are used here.
+    pub ahead: *const u8,
+    pub panels: &'a [Panel<NT>],
+    pub sums: &'a mut [[f32; 16]; NT],
+}
+
+/// Multiplies weights with one place or two as they come.
 ///
 /// # Safety
-/// The rows have `blocks` blocks of the format.
+/// The rows have `blocks` blocks of the format, and are still borrowed.
 #[inline(always)]
-pub(super) unsafe fn streamed<S: Simd, U: Unpack, const NT: usize>(
-    s: S,
-    rows: Rows,
-    blocks: usize,
-    ahead: *const u8,
-    panels: &[Panel<NT>],
-) -> [S::F; NT] {
+pub(super) unsafe fn streamed<S: Simd, U: Unpack, const NT: usize>(s: S, p: Streamed<NT>) {
+    let Streamed { rows, blocks, ahead, panels, sums } = p;
     let offset = if U::WIDE { S::WIDE_OFFSET } else { U::OFFSET };
     let mut sink = Meet::<S, U, NT> { s, acc: [s.splat(0.0); NT], panels, offset, ahead, format: PhantomData };
     for block in 0..blocks {
         // SAFETY: the caller's contract.
         unsafe { unpack::<S, U>(s, rows, block, &mut sink) };
     }
-    sink.acc
+    for (sums, acc) in sums.iter_mut().zip(sink.acc) {
+        *sums = s.to_array(acc);
+    }
 }
 
 /// Multiplies columns with a few places as they come.
@@ -246,6 +320,12 @@ pub(super) trait Kind {
 
 macro_rules! kinds {
     ($($name:ident: $groups:literal, $has_min:literal, $wide:literal;)*) => {
+        /// Names of them.
+        #[derive(Clone, Copy)]
+        pub(super) enum KindOf {
+            $($name,)*
+        }
+
         $(
             pub(super) struct $name;
             impl Kind for $name {

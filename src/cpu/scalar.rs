@@ -48,7 +48,7 @@ impl Simd for Scalar {
     const QUERIES: usize = 1;
     const PAIRS: bool = false;
 
-    #[inline(always)]
+    #[inline(never)]
     fn call<T: Task<Self>>(self, task: T) {
         task.run(self)
     }
@@ -118,10 +118,6 @@ impl Simd for Scalar {
     #[inline(always)]
     fn to_array_i(self, x: [u32; 16]) -> [u32; 16] {
         x
-    }
-    #[inline(always)]
-    fn load_u16(self, x: &[u16; 16]) -> [u32; 16] {
-        x.map(u32::from)
     }
     #[inline(always)]
     fn load_i8(self, x: &[i8; 16]) -> [u32; 16] {

@@ -6,21 +6,24 @@ use std::sync::OnceLock;
 use super::attention::{self, HeadPages, PART, Query};
 use super::kv::{self, Cache, KvType, MAX_HEAD_DIM, PAGE};
 use super::panel::{self, Panel};
-use super::quantized;
-use super::tile::Tile;
+use super::quantized::{self, Format, Lanes, Streamed};
+use super::tile::{self, Fill, Tile};
+use super::unpack::Unpack;
 use super::{float, glu, math, norm};
 use crate::quant::{GgmlType, for_each_format};
 
 pub(super) type QuantizedFn = unsafe fn(&quantized::Product, usize, usize, &mut Tile);
 pub(super) type GluFn = unsafe fn(&glu::Glu, usize, usize, &mut Tile);
-pub(super) type FloatFn = unsafe fn(&float::Product, usize, usize);
+pub(super) type FloatFn = unsafe fn(&float::Product, usize, usize, &mut Tile);
 type LayerNormFn = unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]);
 type QuantizeFn<const NT: usize> = unsafe fn(&[f32], usize, bool, &mut [Panel<NT>]);
 
 /// The kernels of one instruction set. A `&'static Kernels` exists only where the CPU has the instructions.
 pub struct Kernels {
     name: &'static str,
-    quantized: &'static [(GgmlType, QuantizedFn, GluFn)],
+    formats: &'static [(GgmlType, Format)],
+    pub(super) product: QuantizedFn,
+    pub(super) glu: GluFn,
     float: [FloatFn; 3],
     pub(super) quantize_4: QuantizeFn<4>,
     pub(super) quantize_2: QuantizeFn<2>,
@@ -42,14 +45,9 @@ struct KvKernels {
 
 /// Compiles every kernel for one implementation of the lanes, which `$s` makes under the features `$features`.
 macro_rules! kernels {
-    ({ $name:literal, $s:expr, $quantized:ident, $glu:ident $(, $features:literal)? } $($format:ident $Block:ident,)*) => {{
+    ({ $name:literal, $s:expr, $product:ident, $glu:ident, $float:ident, $lanes:ident $(, $features:literal)? } $($format:ident $Block:ident,)*) => {{
         // SAFETY (all functions below): their callers go through a table that is handed out only where the features
         // were detected, and pass on the contract of the kernel called.
-        $(#[target_feature(enable = $features)])?
-        unsafe fn float<W: float::Float>(p: &float::Product, first: usize, last: usize) {
-            // SAFETY: see above.
-            unsafe { float::simd::<_, W>($s, p, first, last) }
-        }
         $(#[target_feature(enable = $features)])?
         unsafe fn quantize<const NT: usize>(x: &[f32], cols: usize, fine: bool, panels: &mut [Panel<NT>]) {
             // SAFETY: see above.
@@ -92,8 +90,13 @@ macro_rules! kernels {
         }
         Kernels {
             name: $name,
-            quantized: &[$((GgmlType::$format, $quantized::<crate::quant::$Block>, $glu::<crate::quant::$Block>)),*],
-            float: [float::<float::F32>, float::<float::F16>, float::<float::BF16>],
+            formats: &[$((
+                GgmlType::$format,
+                Format { scalar: quantized::scalar::<crate::quant::$Block>, lanes: $lanes!(crate::quant::$Block) },
+            )),*],
+            product: $product,
+            glu: $glu,
+            float: [$float::<float::F32>, $float::<float::F16>, $float::<float::BF16>],
             quantize_4: quantize::<4>,
             quantize_2: quantize::<2>,
             quantize_1: quantize::<1>,
@@ -111,48 +114,76 @@ macro_rules! kernels {
     }};
 }
 
-/// The scalar table, with the plain quantized product.
+/// The code of a format for one implementation of the lanes, which `$s` makes under the features `$features`.
+#[cfg(target_arch = "x86_64")]
+macro_rules! lanes_of {
+    ($Lanes:ident, $features:literal) => {
+        // SAFETY (all functions below): the table is handed out only where the features were detected; the contract of
+        // the kernel called is passed on.
+        #[target_feature(enable = $features)]
+        unsafe fn product(p: &quantized::Product, first: usize, last: usize, tile: &mut Tile) {
+            // SAFETY: see above.
+            unsafe { quantized::simd($Lanes::assume(), p, first, last, tile) }
+        }
+        #[target_feature(enable = $features)]
+        unsafe fn glu(p: &glu::Glu, first: usize, last: usize, tile: &mut Tile) {
+            // SAFETY: see above.
+            unsafe { glu::simd($Lanes::assume(), p, first, last, tile) }
+        }
+        #[target_feature(enable = $features)]
+        unsafe fn float<W: float::Float>(p: &float::Product, first: usize, last: usize, tile: &mut Tile) {
+            // SAFETY: see above.
+            unsafe { float::simd::<_, W>($Lanes::assume(), p, first, last, tile) }
+        }
+        #[target_feature(enable = $features)]
+        unsafe fn streamed<U: Unpack, const NT: usize>(p: Streamed<NT>) {
+            // SAFETY: see above.
+            unsafe { quantized::streamed::<_, U, NT>($Lanes::assume(), p) }
+        }
+        #[target_feature(enable = $features)]
+        unsafe fn fill<U: Unpack>(p: Fill) {
+            // SAFETY: see above.
+            unsafe { tile::fill::<_, U>($Lanes::assume(), p) }
+        }
+        macro_rules! lanes {
+            ($Block:ty) => {
+                Some(Lanes::new::<$Lanes, $Block>(streamed::<$Block, 1>, streamed::<$Block, 2>, fill::<$Block>))
+            };
+        }
+    };
+}
+
+/// The scalar table, with the plain products.
 static SCALAR: Kernels = {
     use super::scalar::Scalar;
+    use float::scalar as plain_float;
     use glu::plain as plain_glu;
-    use quantized::scalar as plain;
+    use quantized::plain;
+    macro_rules! no_lanes {
+        ($Block:ty) => {
+            None
+        };
+    }
     #[allow(unused_unsafe)] // the lanes of the other tables take an unsafe block to make
     {
-        for_each_format!([kernels] "scalar", Scalar, plain, plain_glu)
+        for_each_format!([kernels] "scalar", Scalar, plain, plain_glu, plain_float, no_lanes)
     }
 };
 
 #[cfg(target_arch = "x86_64")]
 static AVX2: Kernels = {
     use super::x86_64::Avx2;
-    #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn lanes<U: super::unpack::Unpack>(p: &quantized::Product, first: usize, last: usize, tile: &mut Tile) {
-        // SAFETY: the table is handed out only where the features were detected; the kernel's contract is passed on.
-        unsafe { quantized::simd::<_, U>(Avx2::assume(), p, first, last, tile) }
-    }
-    #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn glu_lanes<U: super::unpack::Unpack>(p: &glu::Glu, first: usize, last: usize, tile: &mut Tile) {
-        // SAFETY: the same.
-        unsafe { glu::simd::<_, U>(Avx2::assume(), p, first, last, tile) }
-    }
-    for_each_format!([kernels] "avx2", Avx2::assume(), lanes, glu_lanes, "avx2,fma,f16c")
+    lanes_of!(Avx2, "avx2,fma,f16c");
+    for_each_format!([kernels] "avx2", Avx2::assume(), product, glu, float, lanes, "avx2,fma,f16c")
 };
 
 #[cfg(target_arch = "x86_64")]
 static AVX512: Kernels = {
     use super::x86_64::Avx512;
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
-    unsafe fn lanes<U: super::unpack::Unpack>(p: &quantized::Product, first: usize, last: usize, tile: &mut Tile) {
-        // SAFETY: the table is handed out only where the features were detected; the kernel's contract is passed on.
-        unsafe { quantized::simd::<_, U>(Avx512::assume(), p, first, last, tile) }
-    }
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
-    unsafe fn glu_lanes<U: super::unpack::Unpack>(p: &glu::Glu, first: usize, last: usize, tile: &mut Tile) {
-        // SAFETY: the same.
-        unsafe { glu::simd::<_, U>(Avx512::assume(), p, first, last, tile) }
-    }
+    lanes_of!(Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c");
     for_each_format!([kernels]
-        "avx512vnni", Avx512::assume(), lanes, glu_lanes, "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")
+        "avx512vnni", Avx512::assume(), product, glu, float, lanes,
+        "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")
 };
 
 /// The tables that this CPU can run, the scalar one first, the fastest last.
@@ -192,9 +223,9 @@ impl Kernels {
         self.name
     }
 
-    /// The kernels for a quantized type: of a product, and of the first half of a gated feed-forward block.
-    pub(super) fn quantized(&self, ty: GgmlType) -> Option<(QuantizedFn, GluFn)> {
-        self.quantized.iter().find(|(t, ..)| *t == ty).map(|(_, product, glu)| (*product, *glu))
+    /// The code for a quantized type.
+    pub(super) fn format(&self, ty: GgmlType) -> Option<&'static Format> {
+        self.formats.iter().find(|(t, _)| *t == ty).map(|(_, format)| format)
     }
 
     /// The kernel for a float type.

@@ -12,7 +12,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::panel::{BLOCK, Panel, Panels};
-use super::quantized::{Halves, HalvesMin, Kind, Whole, WholeMin, Wide, add, dot4, fetch, start};
+use super::quantized::{Halves, HalvesMin, Kind, KindOf, Lanes, Whole, WholeMin, Wide, add, dot4, fetch, start};
 use super::unpack::{Columns, Rows, Sink, Unpack, unpack};
 use super::vector::{Simd, Task};
 
@@ -37,7 +37,7 @@ impl TileBlock {
 }
 
 /// Thirty-two rows' sums for some places: `[sixteen rows][place]`.
-type Sums = [[[f32; 16]; TOGETHER]; 2];
+pub(super) type Sums = [[[f32; 16]; TOGETHER]; 2];
 
 /// One thread's room.
 #[derive(Default)]
@@ -46,8 +46,8 @@ pub(super) struct Tile {
     blocks: Vec<[TileBlock; 2]>,
     /// By group of places: what they have from the columns so far.
     sums: Vec<Sums>,
-    /// By place: what the first half of the rows came to.
-    first_half: Vec<[f32; 16]>,
+    /// What other rows came to, which are to be taken together with these.
+    first_half: Vec<Sums>,
 }
 
 impl Tile {
@@ -58,21 +58,19 @@ impl Tile {
         self.blocks.try_reserve_exact(blocks.saturating_sub(self.blocks.len())).map_err(no_memory)?;
         let groups = places.div_ceil(TOGETHER);
         self.sums.try_reserve_exact(groups.saturating_sub(self.sums.len())).map_err(no_memory)?;
-        self.first_half.try_reserve_exact(places.saturating_sub(self.first_half.len())).map_err(no_memory)
+        self.first_half.try_reserve_exact(groups.saturating_sub(self.first_half.len())).map_err(no_memory)
     }
 
     /// Bytes of that.
     pub fn bytes(places: usize, cols: usize) -> usize {
         let sums = places.div_ceil(TOGETHER).saturating_mul(size_of::<Sums>());
-        let first_half = places.saturating_mul(size_of::<[f32; 16]>());
-        sums.saturating_add(first_half).saturating_add(COLUMNS.min(cols / BLOCK) * size_of::<[TileBlock; 2]>())
+        sums.saturating_mul(2).saturating_add(COLUMNS.min(cols / BLOCK) * size_of::<[TileBlock; 2]>())
     }
 
     /// Bytes taken.
     pub fn taken(&self) -> usize {
         self.blocks.capacity() * size_of::<[TileBlock; 2]>()
-            + self.sums.capacity() * size_of::<Sums>()
-            + self.first_half.capacity() * size_of::<[f32; 16]>()
+            + (self.sums.capacity() + self.first_half.capacity()) * size_of::<Sums>()
     }
 
     /// The results of a place for one of the two sixteens of rows, once they were multiplied.
@@ -80,10 +78,21 @@ impl Tile {
         &self.sums[place / TOGETHER][sixteen][place % TOGETHER]
     }
 
-    /// Room for sixteen numbers of each place, from one product to the next.
-    pub fn first_half(&mut self, places: usize) -> &mut [[f32; 16]] {
-        self.first_half.resize(places, [0.0; 16]);
-        &mut self.first_half
+    /// Room for the results of so many places, by groups of them.
+    pub fn sums(&mut self, places: usize) -> &mut [Sums] {
+        self.sums.resize(places.div_ceil(TOGETHER), [[[0.0; 16]; TOGETHER]; 2]);
+        &mut self.sums
+    }
+
+    /// Keeps the results while other rows are multiplied.
+    pub fn keep_first_half(&mut self) {
+        std::mem::swap(&mut self.sums, &mut self.first_half);
+    }
+
+    /// A place's results that were kept, of both sixteens of rows.
+    pub fn first_half(&self, place: usize) -> [&[f32; 16]; 2] {
+        let sums = &self.first_half[place / TOGETHER];
+        [&sums[0][place % TOGETHER], &sums[1][place % TOGETHER]]
     }
 
     /// Multiplies all places of `x` with twice sixteen rows. Meanwhile the bytes at `ahead` are asked for, as many as are
@@ -92,40 +101,61 @@ impl Tile {
     /// # Safety
     /// The rows have `blocks` blocks of the format.
     #[inline(always)]
-    pub unsafe fn multiply<S: Simd, U: Unpack>(
+    pub unsafe fn multiply<S: Simd>(
         &mut self,
         s: S,
+        lanes: &Lanes,
         rows: [Rows; 2],
         blocks: usize,
         ahead: [*const u8; 2],
         x: &Panels,
     ) {
-        let per_block = U::LEN / 32;
-        let offset = if U::WIDE { S::WIDE_OFFSET } else { U::OFFSET };
+        let (per_block, offset) = (lanes.block_len / 32, lanes.offset);
         self.blocks.resize(COLUMNS.min(blocks * per_block), [TileBlock::NOTHING; 2]);
-        self.sums.resize(x.fours.len() / (x.cols / 32), [[[0.0; 16]; TOGETHER]; 2]);
+        self.sums(x.places);
         let together = COLUMNS / per_block;
         for first in (0..blocks).step_by(together) {
             let some = first..(first + together).min(blocks);
             let columns = some.start * per_block..some.end * per_block;
             for (i, (rows, ahead)) in rows.into_iter().zip(ahead).enumerate() {
-                let tile = &mut self.blocks;
-                let mut keep = Keep::<S, U> { s, tile, i, first: columns.start, ahead, format: PhantomData };
-                for block in some.clone() {
-                    // SAFETY: the caller's contract.
-                    unsafe { unpack::<S, U>(s, rows, block, &mut keep) };
-                }
+                // SAFETY: the caller's contract.
+                unsafe { (lanes.fill)(Fill { tile: &mut self.blocks, i, rows, blocks: some.clone(), ahead }) };
             }
             let tile = &self.blocks[..columns.len()];
             let sums = &mut self.sums[..];
-            match (U::WIDE, U::GROUP, U::HAS_MIN) {
-                (true, ..) => s.call(Pass::<Wide> { tile, columns, x, offset, sums, kind: PhantomData }),
-                (_, 16, true) => s.call(Pass::<HalvesMin> { tile, columns, x, offset, sums, kind: PhantomData }),
-                (_, 16, _) => s.call(Pass::<Halves> { tile, columns, x, offset, sums, kind: PhantomData }),
-                (_, _, true) => s.call(Pass::<WholeMin> { tile, columns, x, offset, sums, kind: PhantomData }),
-                _ => s.call(Pass::<Whole> { tile, columns, x, offset, sums, kind: PhantomData }),
+            match lanes.kind {
+                KindOf::Wide => s.call(Pass::<Wide> { tile, columns, x, offset, sums, kind: PhantomData }),
+                KindOf::HalvesMin => s.call(Pass::<HalvesMin> { tile, columns, x, offset, sums, kind: PhantomData }),
+                KindOf::Halves => s.call(Pass::<Halves> { tile, columns, x, offset, sums, kind: PhantomData }),
+                KindOf::WholeMin => s.call(Pass::<WholeMin> { tile, columns, x, offset, sums, kind: PhantomData }),
+                KindOf::Whole => s.call(Pass::<Whole> { tile, columns, x, offset, sums, kind: PhantomData }),
             }
         }
+    }
+}
+
+/// One half of a tile, and the blocks of sixteen rows that it is to hold.
+pub(super) struct Fill<'a> {
+    tile: &'a mut [[TileBlock; 2]],
+    /// Which of the two sixteens.
+    i: usize,
+    rows: Rows,
+    blocks: Range<usize>,
+    /// What is asked for meanwhile, as many bytes as are used here.
+    ahead: *const u8,
+}
+
+/// Unpacks them.
+///
+/// # Safety
+/// The rows have these blocks of the format, and are still borrowed.
+#[inline(always)]
+pub(super) unsafe fn fill<S: Simd, U: Unpack>(s: S, p: Fill) {
+    let Fill { tile, i, rows, blocks, ahead } = p;
+    let mut keep = Keep::<S, U> { s, tile, i, first: blocks.start * (U::LEN / 32), ahead, format: PhantomData };
+    for block in blocks {
+        // SAFETY: the caller's contract.
+        unsafe { unpack::<S, U>(s, rows, block, &mut keep) };
     }
 }
 

@@ -32,7 +32,7 @@ impl Rows {
     /// # Safety
     /// `(index + 1) * bytes <= stride`, and what `new` was given stays borrowed as long as the result is used.
     #[inline(always)]
-    unsafe fn block(self, index: usize, bytes: usize) -> BlockRows {
+    pub(super) unsafe fn block(self, index: usize, bytes: usize) -> BlockRows {
         // SAFETY: the caller's contract.
         let base = opaque(unsafe { self.base.add(index * bytes) });
         BlockRows { base, stride: self.stride, bytes }
@@ -47,7 +47,7 @@ fn opaque(pointer: *const u8) -> *const u8 {
     // SAFETY: nothing is done.
     #[cfg(target_arch = "x86_64")]
     unsafe {
-        std::arch::asm!("/* {0} */", inout(reg) same, options(pure, nomem, nostack, preserves_flags));
+        std::arch::asm!("/* {0} */", inout(reg) same, options(pure, readonly, nostack, preserves_flags));
     }
     same
 }
@@ -63,7 +63,7 @@ pub(super) struct BlockRows {
 impl BlockRows {
     /// Bytes `at..at + 16` of the block in every row, transposed: see [`Simd::load_rows`].
     #[inline(always)]
-    fn load<S: Simd>(self, s: S, at: usize) -> [S::I; 4] {
+    pub(super) fn load<S: Simd>(self, s: S, at: usize) -> [S::I; 4] {
         assert!(at + 16 <= self.bytes, "within the block"); // constants: the check is gone when compiled
         // SAFETY: `Rows::new` saw sixteen strides of bytes, and `Rows::block` was promised this block in each.
         unsafe { s.load_rows(self.base.add(at), self.stride) }

@@ -56,8 +56,6 @@ pub(crate) trait Simd: Copy {
     fn splat_i(self, x: i32) -> Self::I;
     fn load_i(self, x: &[u32; 16]) -> Self::I;
     fn to_array_i(self, x: Self::I) -> [u32; 16];
-    /// Sixteen u16, each widened to its lane.
-    fn load_u16(self, x: &[u16; 16]) -> Self::I;
     /// Sixteen i8, each widened to its lane.
     fn load_i8(self, x: &[i8; 16]) -> Self::I;
     fn add_i(self, a: Self::I, b: Self::I) -> Self::I;

@@ -147,13 +147,6 @@ impl Simd for Avx2 {
         out
     }
     #[inline(always)]
-    fn load_u16(self, x: &[u16; 16]) -> [__m256i; 2] {
-        op!({
-            let (low, high) = (_mm_loadu_si128(x.as_ptr().cast()), _mm_loadu_si128(x.as_ptr().add(8).cast()));
-            [_mm256_cvtepu16_epi32(low), _mm256_cvtepu16_epi32(high)]
-        })
-    }
-    #[inline(always)]
     fn load_i8(self, x: &[i8; 16]) -> [__m256i; 2] {
         op!({
             let x = _mm_loadu_si128(x.as_ptr().cast());

@@ -130,10 +130,6 @@ impl Simd for Avx512 {
         out
     }
     #[inline(always)]
-    fn load_u16(self, x: &[u16; 16]) -> __m512i {
-        op!(_mm512_cvtepu16_epi32(_mm256_loadu_si256(x.as_ptr().cast())))
-    }
-    #[inline(always)]
     fn load_i8(self, x: &[i8; 16]) -> __m512i {
         op!(_mm512_cvtepi8_epi32(_mm_loadu_si128(x.as_ptr().cast())))
     }
