@@ -359,15 +359,25 @@ pub(super) fn step<S: Simd, K: Kind, const NT: usize>(
         for t in 0..NT {
             dot[t] = start::<S, K, NT>(s, panel, g, t, offset);
         }
-        let mut more = [s.splat_i(0); NT];
-        for k in (g * 8 / K::GROUPS..(g + 1) * 8 / K::GROUPS).step_by(2) {
-            for t in 0..NT {
-                dot[t] = dot4::<S, K>(s, dot[t], columns.q[k], panel.q[t][k]);
-                more[t] = dot4::<S, K>(s, more[t], columns.q[k + 1], panel.q[t][k + 1]);
+        if S::PAIRS {
+            // Two chains, that one need not wait for the other.
+            let mut more = [s.splat_i(0); NT];
+            for k in (g * 8 / K::GROUPS..(g + 1) * 8 / K::GROUPS).step_by(2) {
+                for t in 0..NT {
+                    dot[t] = dot4::<S, K>(s, dot[t], columns.q[k], panel.q[t][k]);
+                    more[t] = dot4::<S, K>(s, more[t], columns.q[k + 1], panel.q[t][k + 1]);
+                }
             }
-        }
-        for t in 0..NT {
-            dot[t] = s.add_i(dot[t], more[t]);
+            for t in 0..NT {
+                dot[t] = s.add_i(dot[t], more[t]);
+            }
+        } else {
+            for i in fours::<K>(g) {
+                for t in 0..NT {
+                    let w = [columns.q[4 * i], columns.q[4 * i + 1], columns.q[4 * i + 2], columns.q[4 * i + 3]];
+                    dot[t] = four::<S, K>(s, dot[t], w, &panel.q[t], i);
+                }
+            }
         }
         for t in 0..NT {
             acc[t] = add::<S, K, NT>(s, acc[t], dot[t], [columns.scale[g], columns.min[g]], panel, g, t);
@@ -389,6 +399,28 @@ pub(super) fn start<S: Simd, K: Kind, const NT: usize>(
         _ if K::HAS_MIN => s.splat_i(0),
         1 => s.splat_i(-offset * (panel.sum[0][t] + panel.sum[1][t])),
         _ => s.splat_i(-offset * panel.sum[g][t]),
+    }
+}
+
+/// The halves of thirty-two columns that group `g` is, or is in.
+pub(super) fn fours<K: Kind>(g: usize) -> Range<usize> {
+    g * 2 / K::GROUPS..(g + 1) * 2 / K::GROUPS
+}
+
+/// Four times four columns more, half `i` of thirty-two. Weights that share a scale among thirty-two have at most five
+/// bits here, those among sixteen at most six, or they are wide: that is how many sums of pairs fit into an i16.
+#[inline(always)]
+pub(super) fn four<S: Simd, K: Kind>(s: S, mut dot: S::I, w: [S::I; 4], x: &[[i8; 4]; 8], i: usize) -> S::I {
+    let x = [x[4 * i], x[4 * i + 1], x[4 * i + 2], x[4 * i + 3]];
+    if K::WIDE {
+        for k in 0..4 {
+            dot = s.dot4_wide(dot, w[k], x[k]);
+        }
+        dot
+    } else if K::GROUPS == 1 {
+        s.dots(dot, w, x)
+    } else {
+        s.dots(s.dots(dot, [w[0], w[1]], [x[0], x[1]]), [w[2], w[3]], [x[2], x[3]])
     }
 }
 

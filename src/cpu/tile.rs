@@ -12,7 +12,9 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::panel::{BLOCK, Panel, Panels};
-use super::quantized::{Halves, HalvesMin, Kind, KindOf, Lanes, Whole, WholeMin, Wide, add, dot4, fetch, start};
+use super::quantized::{
+    Halves, HalvesMin, Kind, KindOf, Lanes, Whole, WholeMin, Wide, add, dot4, fetch, four, fours, start,
+};
 use super::unpack::{Columns, Rows, Sink, Unpack, unpack};
 use super::vector::{Simd, Task};
 
@@ -211,36 +213,35 @@ impl<S: Simd, K: Kind> Task<S> for Pass<'_, K> {
             }
             let panels = &panels[columns.clone()];
             if S::PAIRS {
-                multiply::<S, K, 2>(s, tile, 0, panels, offset, sums);
+                pairs::<S, K>(s, tile, panels, offset, sums);
             } else {
-                multiply::<S, K, 1>(s, tile, 0, panels, offset, sums);
-                multiply::<S, K, 1>(s, tile, 1, panels, offset, sums);
+                for i in 0..2 {
+                    if K::HAS_MIN {
+                        single::<S, K, 2, 0>(s, tile, i, panels, offset, sums);
+                        single::<S, K, 2, 2>(s, tile, i, panels, offset, sums);
+                    } else {
+                        single::<S, K, 4, 0>(s, tile, i, panels, offset, sums);
+                    }
+                }
             }
         }
     }
 }
 
-/// Four places by `R` sixteens of rows, from the `i`th on.
+/// Four places by twice sixteen rows.
 #[inline(always)]
-fn multiply<S: Simd, K: Kind, const R: usize>(
-    s: S,
-    tile: &[[TileBlock; 2]],
-    i: usize,
-    panels: &[Panel<TOGETHER>],
-    offset: i32,
-    sums: &mut Sums,
-) {
-    let mut acc = [[s.splat(0.0); TOGETHER]; R];
-    for r in 0..R {
+fn pairs<S: Simd, K: Kind>(s: S, tile: &[[TileBlock; 2]], panels: &[Panel<TOGETHER>], offset: i32, sums: &mut Sums) {
+    let mut acc = [[s.splat(0.0); TOGETHER]; 2];
+    for r in 0..2 {
         for t in 0..TOGETHER {
-            acc[r][t] = s.load(&sums[i + r][t]);
+            acc[r][t] = s.load(&sums[r][t]);
         }
     }
     let steps = 8 / K::GROUPS;
-    let mut done = Done::<S, R> { dots: [[s.splat_i(0); TOGETHER]; R], block: &NOTHING, panel: &Panel::ZERO };
+    let mut done = Done::<S> { dots: [[s.splat_i(0); TOGETHER]; 2], block: &NOTHING, panel: &Panel::ZERO };
     for (block, panel) in tile.iter().zip(panels) {
         for group in 0..K::GROUPS {
-            let mut dots = [[s.splat_i(0); TOGETHER]; R];
+            let mut dots = [[s.splat_i(0); TOGETHER]; 2];
             for t in 0..TOGETHER {
                 let start = start::<S, K, _>(s, panel, group, t, offset);
                 for dots in &mut dots {
@@ -249,53 +250,87 @@ fn multiply<S: Simd, K: Kind, const R: usize>(
             }
             for step in 0..steps {
                 let k = group * steps + step;
-                let mut w = [s.splat_i(0); R];
-                for r in 0..R {
-                    w[r] = s.load_i(&block[i + r].q[k]);
-                }
+                let w = [s.load_i(&block[0].q[k]), s.load_i(&block[1].q[k])];
                 for t in 0..TOGETHER {
-                    for r in 0..R {
+                    for r in 0..2 {
                         dots[r][t] = dot4::<S, K>(s, dots[r][t], w[r], panel.q[t][k]);
                     }
                 }
-                if S::PAIRS {
-                    let chains = R * TOGETHER / steps;
-                    let before = (group + K::GROUPS - 1) % K::GROUPS;
-                    done.add::<K>(s, &mut acc, i, before, step * chains..(step + 1) * chains);
-                }
+                let chains = 2 * TOGETHER / steps;
+                let before = (group + K::GROUPS - 1) % K::GROUPS;
+                done.add::<K>(s, &mut acc, before, step * chains..(step + 1) * chains);
             }
             done = Done { dots, block, panel };
-            if !S::PAIRS {
-                done.add::<K>(s, &mut acc, i, group, 0..R * TOGETHER);
+        }
+    }
+    done.add::<K>(s, &mut acc, K::GROUPS - 1, 0..2 * TOGETHER);
+    for r in 0..2 {
+        for t in 0..TOGETHER {
+            sums[r][t] = s.to_array(acc[r][t]);
+        }
+    }
+}
+
+/// `N` places, from the `T`th on, by the `i`th sixteen rows: for instruction sets with half as many registers of half the
+/// length, which hold two places with their minimums, or four without, if what is spilled is little.
+#[inline(always)]
+fn single<S: Simd, K: Kind, const N: usize, const T: usize>(
+    s: S,
+    tile: &[[TileBlock; 2]],
+    i: usize,
+    panels: &[Panel<TOGETHER>],
+    offset: i32,
+    sums: &mut Sums,
+) {
+    let mut acc = [s.splat(0.0); N];
+    for t in 0..N {
+        acc[t] = s.load(&sums[i][T + t]);
+    }
+    for (block, panel) in tile.iter().zip(panels) {
+        let block = &block[i];
+        for group in 0..K::GROUPS {
+            let mut dots = [s.splat_i(0); N];
+            for t in 0..N {
+                dots[t] = start::<S, K, _>(s, panel, group, T + t, offset);
+            }
+            for first in (0..N).step_by(2) {
+                for half in fours::<K>(group) {
+                    let mut w = [s.splat_i(0); 4];
+                    for k in 0..4 {
+                        w[k] = s.load_i(&block.q[4 * half + k]);
+                    }
+                    for t in first..first + 2 {
+                        dots[t] = four::<S, K>(s, dots[t], w, &panel.q[T + t], half);
+                    }
+                }
+            }
+            let factors = [s.load(&block.scale[group]), s.load(&block.min[group])];
+            for t in 0..N {
+                acc[t] = add::<S, K, _>(s, acc[t], dots[t], factors, panel, group, T + t);
             }
         }
     }
-    if S::PAIRS {
-        done.add::<K>(s, &mut acc, i, K::GROUPS - 1, 0..R * TOGETHER);
-    }
-    for r in 0..R {
-        for t in 0..TOGETHER {
-            sums[i + r][t] = s.to_array(acc[r][t]);
-        }
+    for t in 0..N {
+        sums[i][T + t] = s.to_array(acc[t]);
     }
 }
 
 static NOTHING: [TileBlock; 2] = [TileBlock::NOTHING; 2];
 
 /// A group whose dot products are done, but not yet in the chains.
-struct Done<'a, S: Simd, const R: usize> {
-    dots: [[S::I; TOGETHER]; R],
+struct Done<'a, S: Simd> {
+    dots: [[S::I; TOGETHER]; 2],
     block: &'a [TileBlock; 2],
     panel: &'a Panel<TOGETHER>,
 }
 
-impl<S: Simd, const R: usize> Done<'_, S, R> {
+impl<S: Simd> Done<'_, S> {
     /// Adds group `group` of the columns to some of the chains, which are numbered by row, then place.
     #[inline(always)]
-    fn add<K: Kind>(&self, s: S, acc: &mut [[S::F; TOGETHER]; R], i: usize, group: usize, chains: Range<usize>) {
+    fn add<K: Kind>(&self, s: S, acc: &mut [[S::F; TOGETHER]; 2], group: usize, chains: Range<usize>) {
         for chain in chains {
             let (r, t) = (chain / TOGETHER, chain % TOGETHER);
-            let block = &self.block[i + r];
+            let block = &self.block[r];
             let factors = [s.load(&block.scale[group]), s.load(&block.min[group])];
             acc[r][t] = add::<S, K, _>(s, acc[r][t], self.dots[r][t], factors, self.panel, group, t);
         }

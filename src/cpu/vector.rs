@@ -81,6 +81,14 @@ pub(crate) trait Simd: Copy {
 
     /// Adds to each lane the exact dot product of its four bytes, each 0 to 127, with `x`.
     fn dot4(self, acc: Self::I, w: Self::I, x: [i8; 4]) -> Self::I;
+    /// Adds `N` of these, of bytes so small that no lane's sum of `N` pairs of products leaves an i16.
+    #[inline(always)]
+    fn dots<const N: usize>(self, mut acc: Self::I, w: [Self::I; N], x: [[i8; 4]; N]) -> Self::I {
+        for i in 0..N {
+            acc = self.dot4(acc, w[i], x[i]);
+        }
+        acc
+    }
     /// Signed bytes in the form that [`Simd::dot4_wide`] takes.
     fn wide(self, w: Self::I) -> Self::I;
     /// Adds to each lane the exact dot product of its four bytes, in the form made by [`Simd::wide`], with `x`

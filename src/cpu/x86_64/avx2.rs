@@ -226,6 +226,17 @@ impl Simd for Avx2 {
         self.add_i(acc, self.madd(w, x))
     }
     #[inline(always)]
+    fn dots<const N: usize>(self, acc: [__m256i; 2], w: [[__m256i; 2]; N], x: [[i8; 4]; N]) -> [__m256i; 2] {
+        let mut pairs = op!([_mm256_setzero_si256(); 2]);
+        for i in 0..N {
+            let x = self.splat_i(i32::from_ne_bytes(x[i].map(|b| b as u8)));
+            let products = both!(_mm256_maddubs_epi16, w[i], x);
+            pairs = both!(_mm256_add_epi16, pairs, products);
+        }
+        let ones = op!(_mm256_set1_epi16(1));
+        self.add_i(acc, both!(_mm256_madd_epi16, pairs, [ones; 2]))
+    }
+    #[inline(always)]
     fn wide(self, w: [__m256i; 2]) -> [__m256i; 2] {
         w
     }
