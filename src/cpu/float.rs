@@ -83,7 +83,7 @@ pub(super) struct Product<'a> {
 /// Columns of a part.
 const PART: usize = 32;
 
-/// Parts in a tile, and parts of one token that are walked along together: as many as hide what a chain waits for.
+/// Parts in a tile.
 const PARTS: usize = 4;
 
 /// One output element.
@@ -166,66 +166,45 @@ fn streamed<S: Simd, W: Float>(s: S, weights: &[u8], x: &[f32]) -> S::F {
     let ahead = weights.as_ptr().wrapping_add(weights.len());
     let (parts, last) = x.as_chunks::<PART>();
     let mut sum = s.splat(0.0);
-    for (i, some) in parts.chunks(PARTS).enumerate() {
-        let mut part = [s.splat(0.0); PARTS];
-        if some.len() == PARTS {
-            for at in (0..PART * W::BYTES).step_by(16) {
-                for k in 0..PARTS {
-                    let block = i * PARTS + k;
-                    for line in 0..4 {
-                        s.prefetch_near(ahead.wrapping_add(16 * (block * PART * W::BYTES + at) + 64 * line));
-                    }
-                    // SAFETY: there are as many whole parts in every row.
-                    part[k] = unsafe { sixteen_bytes::<S, W>(s, rows, block, at, &some[k], part[k]) };
-                }
-            }
-        } else {
-            for (k, x) in some.iter().enumerate() {
-                for at in (0..PART * W::BYTES).step_by(16) {
-                    // SAFETY: the same.
-                    part[k] = unsafe { sixteen_bytes::<S, W>(s, rows, i * PARTS + k, at, x, part[k]) };
-                }
-            }
+    for (i, x) in parts.iter().enumerate() {
+        for line in 0..PART * W::BYTES / 4 {
+            s.prefetch_near(ahead.wrapping_add(16 * i * PART * W::BYTES + 64 * line));
         }
-        for part in &part[..some.len()] {
-            sum = s.add(sum, *part);
-        }
+        // SAFETY: there are as many whole parts in every row.
+        sum = s.add(sum, unsafe { one_part::<S, W>(s, rows, i, x) });
     }
     if !last.is_empty() {
         let (weights, x) = (rest::<W>(weights, parts.len()), rest_of(last));
         let rows = Rows::new(weights.as_flattened(), PART * 4);
-        let mut part = s.splat(0.0);
-        for at in (0..PART * W::BYTES).step_by(16) {
-            // SAFETY: a part is there.
-            part = unsafe { sixteen_bytes::<S, W>(s, rows, 0, at, &x, part) };
-        }
-        sum = s.add(sum, part);
+        // SAFETY: a part is there.
+        sum = s.add(sum, unsafe { one_part::<S, W>(s, rows, 0, &x) });
     }
     sum
 }
 
-/// The columns in bytes `at..at + 16` of a part of every row, times a token's.
+/// A part of sixteen rows times a token's.
 ///
 /// # Safety
 /// The rows have more than `index` parts, and are still borrowed.
 #[inline(always)]
-unsafe fn sixteen_bytes<S: Simd, W: Float>(
-    s: S,
-    rows: Rows,
-    index: usize,
-    at: usize,
-    x: &[f32; PART],
-    mut part: S::F,
-) -> S::F {
-    // SAFETY: the caller's contract.
-    let lanes = unsafe { rows.block(index, PART * W::BYTES) }.load(s, at);
-    let per_lane = 4 / W::BYTES;
-    for (g, lane) in lanes.into_iter().enumerate() {
-        for i in 0..per_lane {
-            part = s.fma(W::lane(s, lane, i), s.splat(x[at / W::BYTES + g * per_lane + i]), part);
+unsafe fn one_part<S: Simd, W: Float>(s: S, rows: Rows, index: usize, x: &[f32; PART]) -> S::F {
+    let mut part = s.splat(0.0);
+    for at in (0..PART * W::BYTES).step_by(64) {
+        // SAFETY: the caller's contract.
+        let lanes = unsafe { rows.block(index, PART * W::BYTES) }.load64(s, at);
+        for (g, lane) in lanes.into_iter().enumerate() {
+            for i in 0..4 / W::BYTES {
+                part = s.fma(W::lane(s, lane, i), s.splat(x[column::<W>(at, g, i)]), part);
+            }
         }
     }
     part
+}
+
+/// The column of a part that is element `i` of the `g`th four bytes from `at` on.
+#[inline(always)]
+fn column<W: Float>(at: usize, g: usize, i: usize) -> usize {
+    at / W::BYTES + g * (4 / W::BYTES) + i
 }
 
 /// A part of thirty-two rows, widened: `[sixteen rows][column]`.
@@ -257,13 +236,12 @@ impl<S: Simd, W: Float> Task<S> for Passes<'_, W> {
                         true => (Rows::new(weights, weights.len() / 16), part),
                         false => (Rows::new(rest.as_flattened(), PART * 4), 0),
                     };
-                    for at in (0..PART * W::BYTES).step_by(16) {
+                    for at in (0..PART * W::BYTES).step_by(64) {
                         // SAFETY: the part is there.
-                        let lanes = unsafe { rows.block(index, PART * W::BYTES) }.load(s, at);
+                        let lanes = unsafe { rows.block(index, PART * W::BYTES) }.load64(s, at);
                         for (g, lane) in lanes.into_iter().enumerate() {
                             for i in 0..4 / W::BYTES {
-                                let column = at / W::BYTES + g * (4 / W::BYTES) + i;
-                                tile.0[sixteen][column] = s.to_array(W::lane(s, lane, i));
+                                tile.0[sixteen][column::<W>(at, g, i)] = s.to_array(W::lane(s, lane, i));
                             }
                         }
                     }

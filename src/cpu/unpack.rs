@@ -63,10 +63,18 @@ pub(super) struct BlockRows {
 impl BlockRows {
     /// Bytes `at..at + 16` of the block in every row, transposed: see [`Simd::load_rows`].
     #[inline(always)]
-    pub(super) fn load<S: Simd>(self, s: S, at: usize) -> [S::I; 4] {
+    fn load<S: Simd>(self, s: S, at: usize) -> [S::I; 4] {
         assert!(at + 16 <= self.bytes, "within the block"); // constants: the check is gone when compiled
         // SAFETY: `Rows::new` saw sixteen strides of bytes, and `Rows::block` was promised this block in each.
         unsafe { s.load_rows(self.base.add(at), self.stride) }
+    }
+
+    /// Bytes `at..at + 64` likewise.
+    #[inline(always)]
+    pub(super) fn load64<S: Simd>(self, s: S, at: usize) -> [S::I; 16] {
+        assert!(at + 64 <= self.bytes, "within the block"); // as above
+        // SAFETY: as in `load`.
+        unsafe { s.load_wide_rows(self.base.add(at), self.stride) }
     }
 
     /// Bytes `at..at + 32` likewise.

@@ -235,6 +235,40 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn load_wide_rows(self, base: *const u8, stride: usize) -> [__m512i; 16] {
+        let mut rows = [self.splat_i(0); 16];
+        for (r, row) in rows.iter_mut().enumerate() {
+            // SAFETY: the caller's contract for the address, `self` for the instruction.
+            *row = unsafe { _mm512_loadu_si512(base.add(r * stride).cast()) };
+        }
+        // A 16 x 16 transpose of dwords: within the quarters of four rows, then the quarters among each other.
+        let mut quarters = rows;
+        for i in 0..4 {
+            let [a, b, c, d] = [rows[4 * i], rows[4 * i + 1], rows[4 * i + 2], rows[4 * i + 3]];
+            op!({
+                let (ab, ab_high) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+                let (cd, cd_high) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+                quarters[4 * i] = _mm512_unpacklo_epi64(ab, cd);
+                quarters[4 * i + 1] = _mm512_unpackhi_epi64(ab, cd);
+                quarters[4 * i + 2] = _mm512_unpacklo_epi64(ab_high, cd_high);
+                quarters[4 * i + 3] = _mm512_unpackhi_epi64(ab_high, cd_high);
+            });
+        }
+        for i in 0..4 {
+            let [a, b, c, d] = [quarters[i], quarters[4 + i], quarters[8 + i], quarters[12 + i]];
+            op!({
+                let (ab, ab_odd) = (_mm512_shuffle_i32x4::<0x88>(a, b), _mm512_shuffle_i32x4::<0xdd>(a, b));
+                let (cd, cd_odd) = (_mm512_shuffle_i32x4::<0x88>(c, d), _mm512_shuffle_i32x4::<0xdd>(c, d));
+                rows[i] = _mm512_shuffle_i32x4::<0x88>(ab, cd);
+                rows[4 + i] = _mm512_shuffle_i32x4::<0x88>(ab_odd, cd_odd);
+                rows[8 + i] = _mm512_shuffle_i32x4::<0xdd>(ab, cd);
+                rows[12 + i] = _mm512_shuffle_i32x4::<0xdd>(ab_odd, cd_odd);
+            });
+        }
+        rows
+    }
+
+    #[inline(always)]
     fn prefetch(self, at: *const u8) {
         op!(_mm_prefetch::<_MM_HINT_T1>(at.cast()))
     }
