@@ -91,7 +91,7 @@ fn what_would_exceed_the_limit_changes_nothing() {
 #[test]
 fn buffers_of_larger_calls_give_way() {
     let model = Tiny::llama().build().unwrap();
-    let with = SessionOptions { chunk: 16, embeddings: true, ..options() };
+    let with = SessionOptions { chunk: 8, embeddings: true, ..options() };
     let mut session = Session::new(&model, &with).unwrap();
     session.decode_with(&tokens(100), Outputs::All, |_, _| ControlFlow::Continue(())).unwrap();
     let rows = 100 * 4 * (N_VOCAB + N_EMBD);

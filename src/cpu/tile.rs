@@ -5,8 +5,8 @@
 //! activation serves two of them. (Sixteen by eight, which load each activation for one dot product, reach half of the
 //! peak on Zen 5, where two loads a cycle are as many as dot products.) What follows a group's dot products, conversion,
 //! scale and sum, is done for one chain after the other between the dot products of the next group: all at once, it would
-//! hold them up. With this, three quarters of the peak are reached while the tile's four fifths are possible; without,
-//! three fifths.
+//! hold them up. So three quarters of the peak are reached there, where four fifths are possible; all at once, three
+//! fifths.
 
 use std::marker::PhantomData;
 use std::ops::Range;
