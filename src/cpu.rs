@@ -4,6 +4,7 @@
 //! `quantized::scalar` is the plain statement of what a quantized product is. Which table to use is a choice at run
 //! time: [`Kernels::best`], or any of [`Kernels::available`].
 #![allow(unsafe_code)] // intrinsics, and results written by several threads into one matrix
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // what only tables with vectors call
 #![allow(clippy::needless_range_loop)] // a kernel walks several arrays of registers by one index
 
 mod attention;

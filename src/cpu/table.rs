@@ -6,10 +6,15 @@ use std::sync::OnceLock;
 use super::attention::{self, HeadPages, PART, Query};
 use super::kv::{self, Cache, KvType, MAX_HEAD_DIM, PAGE};
 use super::panel::{self, Panel};
-use super::quantized::{self, Format, Lanes, Streamed};
-use super::tile::{self, Fill, Tile};
-use super::unpack::Unpack;
+use super::quantized::{self, Format};
+use super::tile::Tile;
 use super::{float, glu, math, norm};
+#[cfg(target_arch = "x86_64")]
+use super::{
+    quantized::{Lanes, Streamed},
+    tile::{self, Fill},
+    unpack::Unpack,
+};
 use crate::quant::{GgmlType, for_each_format};
 
 pub(super) type QuantizedFn = unsafe fn(&quantized::Product, usize, usize, &mut Tile);

@@ -43,6 +43,7 @@ impl Rows {
 /// pointers or offsets, one for every row, more than there are registers; now it keeps the stride.
 #[inline(always)]
 fn opaque(pointer: *const u8) -> *const u8 {
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
     let mut same = pointer;
     // SAFETY: nothing is done.
     #[cfg(target_arch = "x86_64")]
