@@ -34,6 +34,9 @@ pub(super) struct Hidden {
     places: usize,
 }
 
+// SAFETY: the pointers are only written through in `set`, whose contract keeps the writes apart.
+unsafe impl Sync for Hidden {}
+
 impl Hidden {
     /// Panels that have their size, not fine. As long as this is used, nobody else may use them.
     pub(super) fn new(panels: &mut Panels) -> Self {
@@ -183,7 +186,7 @@ unsafe fn many<S: Simd>(s: S, p: &Glu, row: usize, lanes: &Lanes, tile: &mut Til
         }
     }
     for place in 0..p.x.places {
-        let [first, second] = [tile.first_half(place), [tile.sum(0, place), tile.sum(1, place)]];
+        let (first, second) = (tile.first_half(place), tile.results(place));
         let (gate, up) = ([first[0], second[0]], [first[1], second[1]]);
         s.call(Gated { out: &p.out, place, block: row / BLOCK, gate, up });
     }

@@ -99,9 +99,9 @@ impl Workspace {
     }
 }
 
-/// One matrix, as a kernel and its operands.
+/// One matrix and its operands; for float weights, also the kernel of their type.
 enum Job<'a> {
-    Quantized(super::table::QuantizedFn, quantized::Product<'a>),
+    Quantized(quantized::Product<'a>),
     Float(super::table::FloatFn, float::Product<'a>),
 }
 
@@ -158,38 +158,25 @@ pub fn feed_forward(
     assert!(x.len() == tokens * cols, "whole tokens");
     assert!((up.cols, up.rows, down.cols, down.rows) == (cols, hidden, hidden, cols) && hidden.is_multiple_of(BLOCK));
     assert!(fuses(gate.ty, up.ty, down.ty), "types that are computed together");
-    gate.check();
+    let row_bytes = gate.check();
     up.check();
     quantize(kernels, team, &mut work.panels, x, cols, false);
     work.hidden.resize(tokens, hidden, false);
     work.tiles.resize_with(team.threads(), Mutex::default);
     if tokens > 0 {
         let format = kernels.format(gate.ty).expect("a supported type");
-        let row_bytes = gate.data.len() / hidden;
         let out = Hidden::new(&mut work.hidden);
-        let job = GluJob(glu::Glu { gate: gate.data, up: up.data, row_bytes, format, x: &work.panels, out });
+        let glu = glu::Glu { gate: gate.data, up: up.data, row_bytes, format, x: &work.panels, out };
         team.for_each(hidden / BLOCK, |thread, block| {
             let mut tile = lock(&work.tiles[thread]);
             // SAFETY: blocks are disjoint ranges of columns, and each is run once; the table that the kernel came from was
             // handed out by `available`.
-            unsafe { (kernels.glu)(job.get(), block * BLOCK, (block + 1) * BLOCK, &mut tile) };
+            unsafe { (kernels.glu)(&glu, block * BLOCK, (block + 1) * BLOCK, &mut tile) };
         });
     }
     // Nobody reads the values: the type is quantized.
     let quantized = Tokens { x: &[], panels: &work.hidden };
     multiply(kernels, team, &work.tiles, &[down], tokens, quantized, x);
-}
-
-/// The first half of a feed-forward block, for all threads.
-struct GluJob<'a>(glu::Glu<'a>);
-
-// SAFETY: the raw pointers inside are only written through by the kernel, whose contract keeps the writes apart.
-unsafe impl Sync for GluJob<'_> {}
-
-impl<'a> GluJob<'a> {
-    fn get(&self) -> &glu::Glu<'a> {
-        &self.0
-    }
 }
 
 /// Tokens as the kernels take them: as numbers for float weights, quantized for others.
@@ -231,7 +218,7 @@ fn multiply(
         let (weights, rows, out) = (m.data, m.rows, unsafe { base.add(before) });
         jobs.push(if let Some(format) = kernels.format(m.ty) {
             let product = quantized::Product { weights, row_bytes, rows, format, x: panels, out, out_stride };
-            Job::Quantized(kernels.product, product)
+            Job::Quantized(product)
         } else {
             assert!(x.len() == tokens * cols, "whole tokens");
             let kernel = kernels.float(m.ty).expect("a supported type");
@@ -241,7 +228,7 @@ fn multiply(
         ends.push(pieces);
         before += rows;
     }
-    let jobs = Jobs { jobs, tiles };
+    let jobs = Jobs { kernels, jobs, tiles };
     team.for_each(pieces, |thread, index| {
         let job = ends.partition_point(|end| *end <= index);
         let begin = if job == 0 { 0 } else { ends[job - 1] };
@@ -256,6 +243,7 @@ fn lock(tile: &Mutex<Tile>) -> MutexGuard<'_, Tile> {
 }
 
 struct Jobs<'a> {
+    kernels: &'static Kernels,
     jobs: Vec<Job<'a>>,
     tiles: &'a [Mutex<Tile>],
 }
@@ -268,11 +256,11 @@ impl Jobs<'_> {
     /// No other call, now or before, has any of these rows of this job.
     unsafe fn run(&self, thread: usize, job: usize, rows: Range<usize>) {
         let mut tile = lock(&self.tiles[thread]);
-        // SAFETY: the output has a place for every token and row, nobody else has these rows, and the table that the kernel
-        // came from was handed out by `available`.
+        // SAFETY: the output has a place for every token and row, nobody else has these rows, and the table was handed
+        // out by `available`.
         unsafe {
             match &self.jobs[job] {
-                Job::Quantized(kernel, product) => kernel(product, rows.start, rows.end, &mut tile),
+                Job::Quantized(product) => (self.kernels.product)(product, rows.start, rows.end, &mut tile),
                 Job::Float(kernel, product) => kernel(product, rows.start, rows.end, &mut tile),
             }
         }

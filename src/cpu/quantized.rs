@@ -75,16 +75,14 @@ impl Lanes {
         two: unsafe fn(Streamed<2>),
         fill: unsafe fn(Fill),
     ) -> Self {
-        let kind = match (U::WIDE, U::GROUP, U::HAS_MIN) {
-            (true, ..) => KindOf::Wide,
-            (_, 16, true) => KindOf::HalvesMin,
-            (_, 16, _) => KindOf::Halves,
-            (_, _, true) => KindOf::WholeMin,
-            _ => KindOf::Whole,
-        };
-        let offset = if U::WIDE { S::WIDE_OFFSET } else { U::OFFSET };
+        let (offset, kind) = (offset::<S, U>(), KindOf::of::<U>());
         Self { one, two, fill, block_bytes: size_of::<U>(), block_len: U::LEN, offset, kind }
     }
+}
+
+/// What a format's integers have too much.
+const fn offset<S: Simd, U: Unpack>() -> i32 {
+    if U::WIDE { S::WIDE_OFFSET } else { U::OFFSET }
 }
 
 /// Computes rows `first..last` by the format's scalar code.
@@ -195,7 +193,7 @@ pub(super) unsafe fn put_all<S: Simd>(s: S, stores: [Store; 2], tile: &Tile, pla
             // The results of neighbouring tokens are rows apart, lines that only these few stores touch: a fifth of the
             // time of a product was spent waiting for them before they were asked for here.
             s.prefetch_near(store.out.wrapping_add((t + 8) * store.stride + store.start).cast());
-            let sum = |place| tile.sum(i, place);
+            let sum = |place| tile.results(place)[i];
             let result = if fine { s.to_array(s.add(s.load(sum(2 * t)), s.load(sum(2 * t + 1)))) } else { *sum(t) };
             // SAFETY: the caller's contract.
             unsafe { store.put(t, result) };
@@ -260,8 +258,7 @@ pub(super) struct Streamed<'a, const NT: usize> {
 #[inline(always)]
 pub(super) unsafe fn streamed<S: Simd, U: Unpack, const NT: usize>(s: S, p: Streamed<NT>) {
     let Streamed { rows, blocks, ahead, panels, sums } = p;
-    let offset = if U::WIDE { S::WIDE_OFFSET } else { U::OFFSET };
-    let mut sink = Meet::<S, U, NT> { s, acc: [s.splat(0.0); NT], panels, offset, ahead, format: PhantomData };
+    let mut sink = Meet::<S, U, NT> { s, acc: [s.splat(0.0); NT], panels, ahead, format: PhantomData };
     for block in 0..blocks {
         // SAFETY: the caller's contract.
         unsafe { unpack::<S, U>(s, rows, block, &mut sink) };
@@ -276,7 +273,6 @@ struct Meet<'a, S: Simd, U, const NT: usize> {
     s: S,
     acc: [S::F; NT],
     panels: &'a [Panel<NT>],
-    offset: i32,
     ahead: *const u8,
     format: PhantomData<U>,
 }
@@ -286,12 +282,13 @@ impl<S: Simd, U: Unpack, const NT: usize> Sink<S> for Meet<'_, S, U, NT> {
     fn take(&mut self, at: usize, columns: Columns<S>) {
         let (s, acc, panel) = (self.s, self.acc, &self.panels[at]);
         fetch::<S, U, true>(s, self.ahead, at);
-        self.acc = match (U::WIDE, U::GROUP, U::HAS_MIN) {
-            (true, ..) => step::<S, Wide, NT>(s, acc, columns, panel, self.offset),
-            (_, 16, true) => step::<S, HalvesMin, NT>(s, acc, columns, panel, self.offset),
-            (_, 16, _) => step::<S, Halves, NT>(s, acc, columns, panel, self.offset),
-            (_, _, true) => step::<S, WholeMin, NT>(s, acc, columns, panel, self.offset),
-            _ => step::<S, Whole, NT>(s, acc, columns, panel, self.offset),
+        let offset = const { offset::<S, U>() };
+        self.acc = match const { KindOf::of::<U>() } {
+            KindOf::Whole => step::<S, Whole, NT>(s, acc, columns, panel, offset),
+            KindOf::WholeMin => step::<S, WholeMin, NT>(s, acc, columns, panel, offset),
+            KindOf::Wide => step::<S, Wide, NT>(s, acc, columns, panel, offset),
+            KindOf::Halves => step::<S, Halves, NT>(s, acc, columns, panel, offset),
+            KindOf::HalvesMin => step::<S, HalvesMin, NT>(s, acc, columns, panel, offset),
         };
     }
 }
@@ -347,6 +344,19 @@ kinds! {
     Wide: 1, false, true;
     Halves: 2, false, false;
     HalvesMin: 2, true, false;
+}
+
+impl KindOf {
+    /// A format's.
+    const fn of<U: Unpack>() -> Self {
+        match (U::WIDE, U::GROUP, U::HAS_MIN) {
+            (true, ..) => Self::Wide,
+            (_, 16, true) => Self::HalvesMin,
+            (_, 16, _) => Self::Halves,
+            (_, _, true) => Self::WholeMin,
+            _ => Self::Whole,
+        }
+    }
 }
 
 /// The chain's steps for thirty-two columns, whose integers have `offset` too much.

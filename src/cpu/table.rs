@@ -17,8 +17,8 @@ use super::{
 };
 use crate::quant::{GgmlType, for_each_format};
 
-pub(super) type QuantizedFn = unsafe fn(&quantized::Product, usize, usize, &mut Tile);
-pub(super) type GluFn = unsafe fn(&glu::Glu, usize, usize, &mut Tile);
+type QuantizedFn = unsafe fn(&quantized::Product, usize, usize, &mut Tile);
+type GluFn = unsafe fn(&glu::Glu, usize, usize, &mut Tile);
 pub(super) type FloatFn = unsafe fn(&float::Product, usize, usize, &mut Tile);
 type LayerNormFn = unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]);
 type QuantizeFn<const NT: usize> = unsafe fn(&[f32], usize, bool, &mut [Panel<NT>]);
@@ -119,7 +119,8 @@ macro_rules! kernels {
     }};
 }
 
-/// The code of a format for one implementation of the lanes, which `$s` makes under the features `$features`.
+/// The kernels that only tables with vectors have, and `lanes!`, a format's code: compiled for one implementation of the
+/// lanes under the features `$features`.
 #[cfg(target_arch = "x86_64")]
 macro_rules! lanes_of {
     ($Lanes:ident, $features:literal) => {

@@ -75,9 +75,9 @@ impl Tile {
             + (self.sums.capacity() + self.first_half.capacity()) * size_of::<Sums>()
     }
 
-    /// The results of a place for one of the two sixteens of rows, once they were multiplied.
-    pub fn sum(&self, sixteen: usize, place: usize) -> &[f32; 16] {
-        &self.sums[place / TOGETHER][sixteen][place % TOGETHER]
+    /// The results of a place for both sixteens of rows, once they were multiplied.
+    pub fn results(&self, place: usize) -> [&[f32; 16]; 2] {
+        of_place(&self.sums, place)
     }
 
     /// Room for the results of so many places, by groups of them.
@@ -91,10 +91,9 @@ impl Tile {
         std::mem::swap(&mut self.sums, &mut self.first_half);
     }
 
-    /// A place's results that were kept, of both sixteens of rows.
+    /// Those that were kept.
     pub fn first_half(&self, place: usize) -> [&[f32; 16]; 2] {
-        let sums = &self.first_half[place / TOGETHER];
-        [&sums[0][place % TOGETHER], &sums[1][place % TOGETHER]]
+        of_place(&self.first_half, place)
     }
 
     /// Multiplies all places of `x` with twice sixteen rows. Meanwhile the bytes at `ahead` are asked for, as many as are
@@ -134,6 +133,11 @@ impl Tile {
             }
         }
     }
+}
+
+/// One place's sums for both sixteens of rows.
+fn of_place(sums: &[Sums], place: usize) -> [&[f32; 16]; 2] {
+    sums[place / TOGETHER].each_ref().map(|sixteen| &sixteen[place % TOGETHER])
 }
 
 /// One half of a tile, and the blocks of sixteen rows that it is to hold.
