@@ -18,6 +18,7 @@ mod panel;
 mod peaks;
 mod quantized;
 mod scalar;
+mod stream;
 mod table;
 #[cfg(test)]
 mod tests;

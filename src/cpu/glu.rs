@@ -7,8 +7,9 @@
 
 use super::math::swiglu_lanes;
 use super::panel::{BLOCK, Panel, Panels};
-use super::quantized::{Format, Lanes, Product, Streamed};
+use super::quantized::{Format, Lanes, Product};
 use super::scalar::Scalar;
+use super::stream::{Pair, Streamed};
 use super::tile::Tile;
 use super::unpack::Rows;
 use super::vector::{Simd, Task};
@@ -22,6 +23,9 @@ pub(super) struct Glu<'a> {
     pub format: &'static Format,
     /// Not fine.
     pub x: &'a Panels,
+    /// One place or two, arranged for the format, if it has lanes.
+    pub one: &'a [Pair<1>],
+    pub two: &'a [Pair<2>],
     pub out: Hidden,
 }
 
@@ -75,7 +79,8 @@ pub(super) unsafe fn plain(p: &Glu, first: usize, last: usize, _tile: &mut Tile)
             let out = out.as_mut_ptr().wrapping_sub(row);
             let rows = weights.len() / p.row_bytes;
             let (row_bytes, format) = (p.row_bytes, p.format);
-            let product = Product { weights, row_bytes, rows, format, x: p.x, out, out_stride: BLOCK };
+            let product =
+                Product { weights, row_bytes, rows, format, x: p.x, one: &[], two: &[], out, out_stride: BLOCK };
             // SAFETY: there is room for these rows of every place, and it is nobody else's.
             unsafe { (format.scalar)(&product, row, row + BLOCK) };
         }
@@ -100,8 +105,8 @@ pub(super) unsafe fn simd<S: Simd>(s: S, p: &Glu, first: usize, last: usize, til
         // SAFETY: the caller's contract.
         unsafe {
             match p.x.places {
-                1 => few(s, p, row, lanes, lanes.one, &p.x.one),
-                2 => few(s, p, row, lanes, lanes.two, &p.x.two),
+                1 => few(s, p, row, lanes, lanes.one, &p.x.one, p.one),
+                2 => few(s, p, row, lanes, lanes.two, &p.x.two, p.two),
                 _ => many(s, p, row, lanes, tile),
             }
         }
@@ -148,6 +153,7 @@ unsafe fn few<S: Simd, const NT: usize>(
     lanes: &Lanes,
     streamed: unsafe fn(Streamed<NT>),
     panels: &[Panel<NT>],
+    pairs: &[Pair<NT>],
 ) {
     let blocks = p.row_bytes / lanes.block_bytes;
     let mut sums = [[[[0.0; 16]; NT]; 2]; 2];
@@ -160,7 +166,7 @@ unsafe fn few<S: Simd, const NT: usize>(
                 ahead = next.as_ptr();
             }
             // SAFETY: every row has `blocks` blocks.
-            unsafe { streamed(Streamed { rows, blocks, ahead, panels, sums: &mut sums[m][half] }) };
+            unsafe { streamed(Streamed { rows, blocks, ahead, panels, pairs, sums: &mut sums[m][half] }) };
         }
     }
     let [gate, up] = sums;

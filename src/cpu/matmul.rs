@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use super::glu::Hidden;
 use super::panel::{BLOCK, Panels};
+use super::stream::Pairs;
 use super::table::Kernels;
 use super::tile::{TOGETHER, Tile};
 use super::{float, glu, quantized};
@@ -61,6 +62,7 @@ pub struct Workspace {
     panels: Panels,
     /// The hidden layer of a gated feed-forward block.
     hidden: Panels,
+    pairs: Pairs,
     /// One for every thread.
     tiles: Vec<Mutex<Tile>>,
 }
@@ -74,6 +76,7 @@ impl Workspace {
         let no_memory = |bytes| Error::NoMemory { bytes, what: "quantized activations" };
         self.panels.reserve(cols.sizes(tokens)).map_err(no_memory)?;
         self.hidden.reserve([(tokens, cols.hidden); 2]).map_err(no_memory)?;
+        self.pairs.reserve(tokens, cols).map_err(no_memory)?;
         let more = threads.saturating_sub(self.tiles.len());
         self.tiles.try_reserve_exact(more).map_err(|_| no_memory(threads * size_of::<Mutex<Tile>>()))?;
         self.tiles.resize_with(threads, Mutex::default);
@@ -89,13 +92,17 @@ impl Workspace {
         let tile = if tokens > 1 { Tile::bytes(tokens.saturating_mul(2), cols.any.max(cols.hidden)) } else { 0 };
         let tile = tile.saturating_add(size_of::<Mutex<Tile>>());
         let panels = Panels::bytes(cols.sizes(tokens)).saturating_add(Panels::bytes([(tokens, cols.hidden); 2]));
-        panels.saturating_add(threads.saturating_mul(tile))
+        panels.saturating_add(Pairs::bytes(tokens, cols)).saturating_add(threads.saturating_mul(tile))
     }
 
     /// Bytes taken.
     pub fn taken(&self) -> usize {
         let tiles: usize = self.tiles.iter().map(|tile| lock(tile).taken()).sum();
-        self.panels.taken() + self.hidden.taken() + self.tiles.capacity() * size_of::<Mutex<Tile>>() + tiles
+        self.panels.taken()
+            + self.hidden.taken()
+            + self.pairs.taken()
+            + self.tiles.capacity() * size_of::<Mutex<Tile>>()
+            + tiles
     }
 }
 
@@ -129,7 +136,8 @@ pub fn matmul(
         quantize(kernels, team, &mut work.panels, x, cols, fine);
     }
     work.tiles.resize_with(team.threads(), Mutex::default);
-    multiply(kernels, team, &work.tiles, matrices, x.len() / cols, Tokens { x, panels: &work.panels }, out);
+    let tokens = Tokens { count: x.len() / cols, x, panels: &work.panels };
+    multiply(kernels, team, &work.tiles, &mut work.pairs, matrices, tokens, out);
 }
 
 /// Whether [`feed_forward`] takes matrices of these types.
@@ -166,7 +174,10 @@ pub fn feed_forward(
     if tokens > 0 {
         let format = kernels.format(gate.ty).expect("a supported type");
         let out = Hidden::new(&mut work.hidden);
-        let glu = glu::Glu { gate: gate.data, up: up.data, row_bytes, format, x: &work.panels, out };
+        work.pairs.clear();
+        let pairs = work.pairs.arrange(&work.panels, format);
+        let (one, two) = work.pairs.of(pairs);
+        let glu = glu::Glu { gate: gate.data, up: up.data, row_bytes, format, x: &work.panels, one, two, out };
         team.for_each(hidden / BLOCK, |thread, block| {
             let mut tile = lock(&work.tiles[thread]);
             // SAFETY: blocks are disjoint ranges of columns, and each is run once; the table that the kernel came from was
@@ -175,13 +186,14 @@ pub fn feed_forward(
         });
     }
     // Nobody reads the values: the type is quantized.
-    let quantized = Tokens { x: &[], panels: &work.hidden };
-    multiply(kernels, team, &work.tiles, &[down], tokens, quantized, x);
+    let tokens = Tokens { count: tokens, x: &[], panels: &work.hidden };
+    multiply(kernels, team, &work.tiles, &mut work.pairs, &[down], tokens, x);
 }
 
 /// Tokens as the kernels take them: as numbers for float weights, quantized for others.
 #[derive(Clone, Copy)]
 struct Tokens<'a> {
+    count: usize,
     x: &'a [f32],
     panels: &'a Panels,
 }
@@ -191,9 +203,9 @@ fn multiply(
     kernels: &'static Kernels,
     team: &Team,
     tiles: &[Mutex<Tile>],
+    pairs: &mut Pairs,
     matrices: &[Matrix],
-    tokens: usize,
-    Tokens { x, panels }: Tokens,
+    Tokens { count: tokens, x, panels }: Tokens,
     out: &mut [f32],
 ) {
     let (cols, out_stride): (usize, usize) = (matrices[0].cols, matrices.iter().map(|m| m.rows).sum());
@@ -205,19 +217,28 @@ fn multiply(
     // Small matrices: still several pieces for each thread.
     let together = if tokens == 1 { 16 } else { 32 };
     let piece = (out_stride / (team.threads() * 4)).next_multiple_of(together).clamp(together, PIECE);
+    pairs.clear();
+    let mut arranged: Vec<Range<usize>> = Vec::with_capacity(matrices.len());
+    for (i, m) in matrices.iter().enumerate() {
+        let same = i > 0 && matrices[i - 1].ty == m.ty;
+        let again = arranged.last().filter(|_| same).cloned();
+        let range = again.or_else(|| kernels.format(m.ty).map(|format| pairs.arrange(panels, format)));
+        arranged.push(range.unwrap_or_default());
+    }
     let mut jobs = Vec::with_capacity(matrices.len());
     let base = out.as_mut_ptr();
     let mut before = 0;
     // The pieces of all jobs, one range after the other: where each range ends.
     let mut ends = Vec::with_capacity(matrices.len());
     let mut pieces = 0;
-    for m in matrices {
+    for (m, range) in matrices.iter().zip(arranged) {
         assert!(m.cols == cols, "one length of input");
         let row_bytes = m.check();
         // SAFETY: the rows before this matrix's are within the first token's results, as its own are.
         let (weights, rows, out) = (m.data, m.rows, unsafe { base.add(before) });
         jobs.push(if let Some(format) = kernels.format(m.ty) {
-            let product = quantized::Product { weights, row_bytes, rows, format, x: panels, out, out_stride };
+            let (one, two) = pairs.of(range);
+            let product = quantized::Product { weights, row_bytes, rows, format, x: panels, one, two, out, out_stride };
             Job::Quantized(product)
         } else {
             assert!(x.len() == tokens * cols, "whole tokens");

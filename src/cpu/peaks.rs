@@ -133,11 +133,11 @@ fn probes(kernels: &'static Kernels) -> Option<Probes> {
 #[inline(always)]
 fn dot_chains<S: Simd>(s: S, steps: usize) {
     let (mut w, one) = (s.load_i(&black_box([0x0102_0304; 16])), s.splat_i(1));
-    let x: [[i8; 4]; CHAINS] = black_box(std::array::from_fn(|i| [i as i8, -2, 3, -4]));
+    let x: [i32; CHAINS] = black_box(std::array::from_fn(|i| i32::from_le_bytes([i as u8, 0xfe, 3, 0xfc])));
     let mut sums: [S::I; CHAINS] = std::array::from_fn(|i| s.splat_i(i as i32));
     for _ in 0..steps {
         for (sum, x) in sums.iter_mut().zip(x) {
-            *sum = s.dot4(*sum, w, x);
+            *sum = s.dot4(*sum, w, s.splat_i(x));
         }
         w = s.add_i(w, one);
     }

@@ -8,26 +8,22 @@
 //! ```
 //!
 //! [`scalar`] is that, word for word. The SIMD code keeps sixteen rows in the lanes and walks the columns, which is
-//! the same order. One token, or two, meet the weights as they are unpacked, in registers; for more there is
-//! [`super::tile`].
+//! the same order. One token, or two, meet the weights as they are unpacked, in registers: [`super::stream`]; for more
+//! there is [`super::tile`].
 //!
 //! How fast this can be: for thirty-two columns and a token there are eight dot products, one product of scales and one
 //! fused multiply-add, or two for a format with a minimum, all of which go through the same two ports of a Zen core. So
 //! at most eight parts in ten, or in eleven, of its time are dot products; two thirds for groups of sixteen.
 //!
-//! One token waits for memory, if unpacking does not take longer. Tried, on Zen 5, where a core reads 35 to 40 GB/s from one
-//! end to the other: sixteen rows without asking for what comes next, 22 GB/s; asking for the same rows some hundred bytes
-//! ahead, 15 to 23; for the next sixteen, one after the other, into the second cache 31, into the first 33.
-//!
 //! The integers cannot overflow: a group of 32 is at most 32 * 128 * 127, and with the AVX-512 offset of 128
 //! 32 * 255 * 127, both below 2^21, so their conversion to f32 is exact too.
 
-use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::panel::{Panel, Panels};
+use super::stream::{Order, Pair, Streamed};
 use super::tile::{Fill, Tile};
-use super::unpack::{Columns, Rows, Sink, Unpack, unpack};
+use super::unpack::{Columns, Rows, Unpack};
 use super::vector::Simd;
 use crate::quant::Block;
 
@@ -39,6 +35,9 @@ pub(super) struct Product<'a> {
     pub rows: usize,
     pub format: &'static Format,
     pub x: &'a Panels,
+    /// One place or two, arranged for the format, if it has lanes.
+    pub one: &'a [Pair<1>],
+    pub two: &'a [Pair<2>],
     /// Element `[token][row]` goes to `out + token * out_stride + row`.
     pub out: *mut f32,
     pub out_stride: usize,
@@ -54,7 +53,7 @@ pub(super) struct Format {
 
 /// The code for one format and one instruction set.
 pub(super) struct Lanes {
-    /// [`streamed`] for one place.
+    /// [`Unpack::streamed`] for one place.
     pub one: unsafe fn(Streamed<1>),
     /// And for two.
     pub two: unsafe fn(Streamed<2>),
@@ -66,6 +65,8 @@ pub(super) struct Lanes {
     /// What the integers have too much.
     pub offset: i32,
     pub kind: KindOf,
+    /// [`Unpack::PAIRS`].
+    pub pairs: Option<Order>,
 }
 
 impl Lanes {
@@ -76,12 +77,21 @@ impl Lanes {
         fill: unsafe fn(Fill),
     ) -> Self {
         let (offset, kind) = (offset::<S, U>(), KindOf::of::<U>());
-        Self { one, two, fill, block_bytes: size_of::<U>(), block_len: U::LEN, offset, kind }
+        Self {
+            one,
+            two,
+            fill,
+            block_bytes: size_of::<U>(),
+            block_len: U::LEN,
+            offset,
+            kind,
+            pairs: if S::PAIRS { U::PAIRS } else { None },
+        }
     }
 }
 
 /// What a format's integers have too much.
-const fn offset<S: Simd, U: Unpack>() -> i32 {
+pub(super) const fn offset<S: Simd, U: Unpack>() -> i32 {
     if U::WIDE { S::WIDE_OFFSET } else { U::OFFSET }
 }
 
@@ -158,12 +168,12 @@ pub(super) unsafe fn simd<S: Simd>(s: S, p: &Product, first: usize, last: usize,
             match p.x.places {
                 1 => {
                     let mut sums = [[0.0; 16]; 1];
-                    (lanes.one)(Streamed { rows, blocks, ahead, panels: &p.x.one, sums: &mut sums });
+                    (lanes.one)(Streamed { rows, blocks, ahead, panels: &p.x.one, pairs: p.one, sums: &mut sums });
                     store.put(0, sums[0]);
                 }
                 2 => {
                     let mut sums = [[0.0; 16]; 2];
-                    (lanes.two)(Streamed { rows, blocks, ahead, panels: &p.x.two, sums: &mut sums });
+                    (lanes.two)(Streamed { rows, blocks, ahead, panels: &p.x.two, pairs: p.two, sums: &mut sums });
                     let [a, b] = sums;
                     if p.x.fine {
                         store.put(0, s.to_array(s.add(s.load(&a), s.load(&b))));
@@ -240,59 +250,6 @@ impl Store {
     }
 }
 
-/// One place or two, and sixteen rows that they meet.
-pub(super) struct Streamed<'a, const NT: usize> {
-    pub rows: Rows,
-    /// As many as the rows have.
-    pub blocks: usize,
-    /// What is asked for meanwhile, as many bytes as are used here.
-    pub ahead: *const u8,
-    pub panels: &'a [Panel<NT>],
-    pub sums: &'a mut [[f32; 16]; NT],
-}
-
-/// Multiplies weights with one place or two as they come.
-///
-/// # Safety
-/// The rows have `blocks` blocks of the format, and are still borrowed.
-#[inline(always)]
-pub(super) unsafe fn streamed<S: Simd, U: Unpack, const NT: usize>(s: S, p: Streamed<NT>) {
-    let Streamed { rows, blocks, ahead, panels, sums } = p;
-    let mut sink = Meet::<S, U, NT> { s, acc: [s.splat(0.0); NT], panels, ahead, format: PhantomData };
-    for block in 0..blocks {
-        // SAFETY: the caller's contract.
-        unsafe { unpack::<S, U>(s, rows, block, &mut sink) };
-    }
-    for (sums, acc) in sums.iter_mut().zip(sink.acc) {
-        *sums = s.to_array(acc);
-    }
-}
-
-/// Multiplies columns with a few places as they come.
-struct Meet<'a, S: Simd, U, const NT: usize> {
-    s: S,
-    acc: [S::F; NT],
-    panels: &'a [Panel<NT>],
-    ahead: *const u8,
-    format: PhantomData<U>,
-}
-
-impl<S: Simd, U: Unpack, const NT: usize> Sink<S> for Meet<'_, S, U, NT> {
-    #[inline(always)]
-    fn take(&mut self, at: usize, columns: Columns<S>) {
-        let (s, acc, panel) = (self.s, self.acc, &self.panels[at]);
-        fetch::<S, U, true>(s, self.ahead, at);
-        let offset = const { offset::<S, U>() };
-        self.acc = match const { KindOf::of::<U>() } {
-            KindOf::Whole => step::<S, Whole, NT>(s, acc, columns, panel, offset),
-            KindOf::WholeMin => step::<S, WholeMin, NT>(s, acc, columns, panel, offset),
-            KindOf::Wide => step::<S, Wide, NT>(s, acc, columns, panel, offset),
-            KindOf::Halves => step::<S, Halves, NT>(s, acc, columns, panel, offset),
-            KindOf::HalvesMin => step::<S, HalvesMin, NT>(s, acc, columns, panel, offset),
-        };
-    }
-}
-
 /// Asks for as many bytes at `ahead` as thirty-two columns of sixteen rows take, those of columns `at`. Sixteen streams
 /// a row apart defeat the hardware's prefetcher, but their next tile is contiguous. A few lines at a time: all of a
 /// super-block's at once would fill the queues that the loads here wait in. As many for all columns: a line that two
@@ -347,8 +304,16 @@ kinds! {
 }
 
 impl KindOf {
+    /// Groups of thirty-two columns.
+    pub(super) fn groups(self) -> usize {
+        match self {
+            Self::Whole | Self::WholeMin | Self::Wide => 1,
+            Self::Halves | Self::HalvesMin => 2,
+        }
+    }
+
     /// A format's.
-    const fn of<U: Unpack>() -> Self {
+    pub(super) const fn of<U: Unpack>() -> Self {
         match (U::WIDE, U::GROUP, U::HAS_MIN) {
             (true, ..) => Self::Wide,
             (_, 16, true) => Self::HalvesMin,
@@ -357,6 +322,80 @@ impl KindOf {
             _ => Self::Whole,
         }
     }
+}
+
+/// The halves of thirty-two columns that group `g` is, or is in.
+pub(super) fn fours<K: Kind>(g: usize) -> Range<usize> {
+    g * 2 / K::GROUPS..(g + 1) * 2 / K::GROUPS
+}
+
+/// Four times four columns more. Weights that share a scale among thirty-two have at most five
+/// bits here, those among sixteen at most six, or they are wide: that is how many sums of pairs fit into an i16.
+#[inline(always)]
+pub(super) fn four<S: Simd, K: Kind>(s: S, mut dot: S::I, w: [S::I; 4], x: [S::I; 4]) -> S::I {
+    if K::WIDE {
+        for k in 0..4 {
+            dot = s.dot4_wide(dot, w[k], x[k]);
+        }
+        dot
+    } else if K::GROUPS == 1 {
+        s.dots(dot, w, x)
+    } else {
+        s.dots(s.dots(dot, [w[0], w[1]], [x[0], x[1]]), [w[2], w[3]], [x[2], x[3]])
+    }
+}
+
+/// Four columns more.
+#[inline(always)]
+pub(super) fn dot4<S: Simd, K: Kind>(s: S, dot: S::I, w: S::I, x: S::I) -> S::I {
+    if K::WIDE { s.dot4_wide(dot, w, x) } else { s.dot4(dot, w, x) }
+}
+
+/// What place `t`'s dot product of group `g` starts from, so that it is exact in the end.
+#[inline(always)]
+pub(super) fn start<S: Simd, K: Kind, const NT: usize>(
+    s: S,
+    panel: &Panel<NT>,
+    g: usize,
+    t: usize,
+    offset: i32,
+) -> S::I {
+    match K::GROUPS {
+        _ if K::HAS_MIN => s.splat_i(0),
+        1 => s.splat_i(-offset * (panel.sum[0][t] + panel.sum[1][t])),
+        _ => s.splat_i(-offset * panel.sum[g][t]),
+    }
+}
+
+/// The chain's step for group `g`: what its exact dot product counts, and its minimum.
+#[inline(always)]
+pub(super) fn add<S: Simd, K: Kind, const NT: usize>(
+    s: S,
+    acc: S::F,
+    dot: S::I,
+    [scale, min]: [S::F; 2],
+    panel: &Panel<NT>,
+    g: usize,
+    t: usize,
+) -> S::F {
+    let acc = s.fma(s.mul(scale, s.splat(panel.scale[t])), s.to_f32(dot), acc);
+    match K::GROUPS {
+        _ if !K::HAS_MIN => acc,
+        1 => s.fma(min, s.splat(panel.scaled_sum[t]), acc),
+        _ => s.fma(min, s.splat(panel.scaled_half[g][t]), acc),
+    }
+}
+
+/// Four integers for every row.
+#[inline(always)]
+pub(super) fn splat<S: Simd>(s: S, x: [i8; 4]) -> S::I {
+    s.splat_i(i32::from_le_bytes(x.map(|x| x as u8)))
+}
+
+/// Half `i` of thirty-two integers likewise.
+#[inline(always)]
+pub(super) fn splat4<S: Simd>(s: S, x: &[[i8; 4]; 8], i: usize) -> [S::I; 4] {
+    [splat(s, x[4 * i]), splat(s, x[4 * i + 1]), splat(s, x[4 * i + 2]), splat(s, x[4 * i + 3])]
 }
 
 /// The chain's steps for thirty-two columns, whose integers have `offset` too much.
@@ -378,8 +417,8 @@ pub(super) fn step<S: Simd, K: Kind, const NT: usize>(
             let mut more = [s.splat_i(0); NT];
             for k in (g * 8 / K::GROUPS..(g + 1) * 8 / K::GROUPS).step_by(2) {
                 for t in 0..NT {
-                    dot[t] = dot4::<S, K>(s, dot[t], columns.q[k], panel.q[t][k]);
-                    more[t] = dot4::<S, K>(s, more[t], columns.q[k + 1], panel.q[t][k + 1]);
+                    dot[t] = dot4::<S, K>(s, dot[t], columns.q[k], splat(s, panel.q[t][k]));
+                    more[t] = dot4::<S, K>(s, more[t], columns.q[k + 1], splat(s, panel.q[t][k + 1]));
                 }
             }
             for t in 0..NT {
@@ -389,7 +428,7 @@ pub(super) fn step<S: Simd, K: Kind, const NT: usize>(
             for i in fours::<K>(g) {
                 for t in 0..NT {
                     let w = [columns.q[4 * i], columns.q[4 * i + 1], columns.q[4 * i + 2], columns.q[4 * i + 3]];
-                    dot[t] = four::<S, K>(s, dot[t], w, &panel.q[t], i);
+                    dot[t] = four::<S, K>(s, dot[t], w, splat4(s, &panel.q[t], i));
                 }
             }
         }
@@ -398,67 +437,4 @@ pub(super) fn step<S: Simd, K: Kind, const NT: usize>(
         }
     }
     acc
-}
-
-/// What place `t`'s dot product of group `g` starts from, so that it is exact in the end.
-#[inline(always)]
-pub(super) fn start<S: Simd, K: Kind, const NT: usize>(
-    s: S,
-    panel: &Panel<NT>,
-    g: usize,
-    t: usize,
-    offset: i32,
-) -> S::I {
-    match K::GROUPS {
-        _ if K::HAS_MIN => s.splat_i(0),
-        1 => s.splat_i(-offset * (panel.sum[0][t] + panel.sum[1][t])),
-        _ => s.splat_i(-offset * panel.sum[g][t]),
-    }
-}
-
-/// The halves of thirty-two columns that group `g` is, or is in.
-pub(super) fn fours<K: Kind>(g: usize) -> Range<usize> {
-    g * 2 / K::GROUPS..(g + 1) * 2 / K::GROUPS
-}
-
-/// Four times four columns more, half `i` of thirty-two. Weights that share a scale among thirty-two have at most five
-/// bits here, those among sixteen at most six, or they are wide: that is how many sums of pairs fit into an i16.
-#[inline(always)]
-pub(super) fn four<S: Simd, K: Kind>(s: S, mut dot: S::I, w: [S::I; 4], x: &[[i8; 4]; 8], i: usize) -> S::I {
-    let x = [x[4 * i], x[4 * i + 1], x[4 * i + 2], x[4 * i + 3]];
-    if K::WIDE {
-        for k in 0..4 {
-            dot = s.dot4_wide(dot, w[k], x[k]);
-        }
-        dot
-    } else if K::GROUPS == 1 {
-        s.dots(dot, w, x)
-    } else {
-        s.dots(s.dots(dot, [w[0], w[1]], [x[0], x[1]]), [w[2], w[3]], [x[2], x[3]])
-    }
-}
-
-/// Four columns more.
-#[inline(always)]
-pub(super) fn dot4<S: Simd, K: Kind>(s: S, dot: S::I, w: S::I, x: [i8; 4]) -> S::I {
-    if K::WIDE { s.dot4_wide(dot, w, x) } else { s.dot4(dot, w, x) }
-}
-
-/// The chain's step for group `g`: what its exact dot product counts, and its minimum.
-#[inline(always)]
-pub(super) fn add<S: Simd, K: Kind, const NT: usize>(
-    s: S,
-    acc: S::F,
-    dot: S::I,
-    [scale, min]: [S::F; 2],
-    panel: &Panel<NT>,
-    g: usize,
-    t: usize,
-) -> S::F {
-    let acc = s.fma(s.mul(scale, s.splat(panel.scale[t])), s.to_f32(dot), acc);
-    match K::GROUPS {
-        _ if !K::HAS_MIN => acc,
-        1 => s.fma(min, s.splat(panel.scaled_sum[t]), acc),
-        _ => s.fma(min, s.splat(panel.scaled_half[g][t]), acc),
-    }
 }

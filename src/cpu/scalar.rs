@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::vector::{Simd, Task};
+use super::vector::{Simd, Task, offset};
 
 /// No instruction beyond the target's baseline.
 #[derive(Clone, Copy)]
@@ -14,9 +14,9 @@ fn each<A: Copy, B: Copy, R>(a: [A; 16], b: [B; 16], f: impl Fn(A, B) -> R) -> [
 }
 
 #[inline(always)]
-fn dot_bytes(acc: u32, w: impl Iterator<Item = i32>, x: [i8; 4]) -> u32 {
-    let dot: i32 = w.zip(x).map(|(w, x)| w * i32::from(x)).sum();
-    acc.wrapping_add(dot as u32)
+fn dot_bytes(w: impl Iterator<Item = i32>, x: u32) -> u32 {
+    let dot: i32 = w.zip(x.to_le_bytes()).map(|(w, x)| w * i32::from(x as i8)).sum();
+    dot as u32
 }
 
 // Sixteen of what x86-64's baseline has no instruction for, and does by a call each: copies of that in every kernel made
@@ -173,24 +173,24 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn dot4(self, acc: [u32; 16], w: [u32; 16], x: [i8; 4]) -> [u32; 16] {
-        each(acc, w, |acc, w| dot_bytes(acc, w.to_le_bytes().into_iter().map(i32::from), x))
+    fn dot4(self, acc: [u32; 16], w: [u32; 16], x: [u32; 16]) -> [u32; 16] {
+        self.add_i(acc, each(w, x, |w, x| dot_bytes(w.to_le_bytes().into_iter().map(i32::from), x)))
     }
     #[inline(always)]
     fn wide(self, w: [u32; 16]) -> [u32; 16] {
         w
     }
     #[inline(always)]
-    fn dot4_wide(self, acc: [u32; 16], w: [u32; 16], x: [i8; 4]) -> [u32; 16] {
-        each(acc, w, |acc, w| dot_bytes(acc, w.to_le_bytes().into_iter().map(|b| i32::from(b as i8)), x))
+    fn dot4_wide(self, acc: [u32; 16], w: [u32; 16], x: [u32; 16]) -> [u32; 16] {
+        self.add_i(acc, each(w, x, |w, x| dot_bytes(w.to_le_bytes().into_iter().map(|b| i32::from(b as i8)), x)))
     }
 
     #[inline(always)]
-    unsafe fn load_rows(self, base: *const u8, stride: usize) -> [[u32; 16]; 4] {
+    unsafe fn load_rows(self, base: *const u8, strides: [usize; 3]) -> [[u32; 16]; 4] {
         let mut out = [[0; 16]; 4];
         for r in 0..16 {
-            // SAFETY: the caller's contract: sixteen bytes of each row are readable.
-            let row = unsafe { base.add(r * stride).cast::<[[u8; 4]; 4]>().read_unaligned() };
+            // SAFETY: the caller's contract: sixteen bytes of each place are readable.
+            let row = unsafe { base.add(offset(strides, r)).cast::<[[u8; 4]; 4]>().read_unaligned() };
             for g in 0..4 {
                 out[g][r] = u32::from_le_bytes(row[g]);
             }

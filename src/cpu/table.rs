@@ -11,7 +11,8 @@ use super::tile::Tile;
 use super::{float, glu, math, norm};
 #[cfg(target_arch = "x86_64")]
 use super::{
-    quantized::{Lanes, Streamed},
+    quantized::Lanes,
+    stream::Streamed,
     tile::{self, Fill},
     unpack::Unpack,
 };
@@ -144,7 +145,7 @@ macro_rules! lanes_of {
         #[target_feature(enable = $features)]
         unsafe fn streamed<U: Unpack, const NT: usize>(p: Streamed<NT>) {
             // SAFETY: see above.
-            unsafe { quantized::streamed::<_, U, NT>($Lanes::assume(), p) }
+            unsafe { U::streamed($Lanes::assume(), p) }
         }
         #[target_feature(enable = $features)]
         unsafe fn fill<U: Unpack>(p: Fill) {

@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use super::panel::{BLOCK, Panel, Panels};
 use super::quantized::{
-    Halves, HalvesMin, Kind, KindOf, Lanes, Whole, WholeMin, Wide, add, dot4, fetch, four, fours, start,
+    Halves, HalvesMin, Kind, KindOf, Lanes, Whole, WholeMin, Wide, add, dot4, fetch, four, fours, splat, splat4, start,
 };
 use super::unpack::{Columns, Rows, Sink, Unpack, unpack};
 use super::vector::{Simd, Task};
@@ -257,7 +257,7 @@ fn pairs<S: Simd, K: Kind>(s: S, tile: &[[TileBlock; 2]], panels: &[Panel<TOGETH
                 let w = [s.load_i(&block[0].q[k]), s.load_i(&block[1].q[k])];
                 for t in 0..TOGETHER {
                     for r in 0..2 {
-                        dots[r][t] = dot4::<S, K>(s, dots[r][t], w[r], panel.q[t][k]);
+                        dots[r][t] = dot4::<S, K>(s, dots[r][t], w[r], splat(s, panel.q[t][k]));
                     }
                 }
                 let chains = 2 * TOGETHER / steps;
@@ -304,7 +304,7 @@ fn single<S: Simd, K: Kind, const N: usize, const T: usize>(
                         w[k] = s.load_i(&block.q[4 * half + k]);
                     }
                     for t in first..first + 2 {
-                        dots[t] = four::<S, K>(s, dots[t], w, &panel.q[T + t], half);
+                        dots[t] = four::<S, K>(s, dots[t], w, splat4(s, &panel.q[T + t], half));
                     }
                 }
             }

@@ -2,12 +2,14 @@
 //!
 //! This is all that a format needs to have fast kernels on every instruction set: one function that turns a block of
 //! sixteen rows into integers with the rows in the lanes, and hands them on in pieces of thirty-two columns. What then
-//! happens to them (a dot product at once, or a tile kept for many tokens) is the [`Sink`]'s business, in `quantized`.
-//! The scalar twin, and the picture of each format's bits, is its `Block` in `quant`.
+//! happens to them (a dot product at once, or a tile kept for many tokens) is the [`Sink`]'s business, in `stream` and
+//! `tile`. A format that is [`Eight`] also has a function for eight rows and two groups of columns, which one token reads
+//! from memory faster. The scalar twin, and the picture of each format's bits, is its `Block` in `quant`.
 
 mod k_quants;
 mod legacy;
 
+use super::stream::{self, Order, Streamed};
 use super::vector::Simd;
 use crate::quant::Block;
 
@@ -35,7 +37,43 @@ impl Rows {
     pub(super) unsafe fn block(self, index: usize, bytes: usize) -> BlockRows {
         // SAFETY: the caller's contract.
         let base = opaque(unsafe { self.base.add(index * bytes) });
-        BlockRows { base, stride: self.stride, bytes }
+        BlockRows { base, strides: [self.stride, 2 * self.stride, 4 * self.stride], bytes }
+    }
+
+    /// Bytes from one row to the next.
+    #[inline(always)]
+    pub(super) fn stride(self) -> usize {
+        self.stride
+    }
+
+    /// The first byte of a row.
+    #[inline(always)]
+    pub(super) fn row(self, row: usize) -> *const u8 {
+        self.base.wrapping_add(row * self.stride)
+    }
+
+    /// Block `block` of rows `row..row + 8`, and the next one if it is used.
+    ///
+    /// # Safety
+    /// As for [`Rows::block`], of the last block and row.
+    #[inline(always)]
+    pub(super) unsafe fn eight<U>(self, row: usize, block: usize) -> BlockRows {
+        let bytes = size_of::<U>();
+        let base = opaque(self.row(row).wrapping_add(block * bytes));
+        BlockRows { base, strides: [bytes, self.stride, 2 * self.stride], bytes }
+    }
+
+    /// Block `block` of rows `row..row + 8`, and zeros behind it.
+    ///
+    /// # Safety
+    /// As for [`Rows::block`], of the last row.
+    pub(super) unsafe fn last<U: Unpack>(self, row: usize, block: usize) -> [[U; 2]; 8] {
+        let mut pairs = [[U::zeroed(); 2]; 8];
+        for (r, pair) in pairs.iter_mut().enumerate() {
+            // SAFETY: the caller's contract; any bytes are a block.
+            pair[0] = unsafe { self.row(row + r).cast::<U>().wrapping_add(block).read_unaligned() };
+        }
+        pairs
     }
 }
 
@@ -53,21 +91,57 @@ fn opaque(pointer: *const u8) -> *const u8 {
     same
 }
 
-/// One block of each of sixteen rows.
+/// One block of each of sixteen rows, or one or two of each of eight.
 #[derive(Clone, Copy)]
 pub(super) struct BlockRows {
     base: *const u8,
-    stride: usize,
+    /// As [`Simd::load_rows`] takes them.
+    strides: [usize; 3],
+    /// The length of a block.
     bytes: usize,
 }
 
 impl BlockRows {
+    /// Two blocks of each of eight rows.
+    ///
+    /// # Safety
+    /// They stay borrowed as long as the result is used.
+    #[inline(always)]
+    pub(super) unsafe fn of<U>(rows: &[[U; 2]; 8]) -> Self {
+        let bytes = size_of::<U>();
+        Self { base: opaque(rows.as_ptr().cast()), strides: [bytes, 2 * bytes, 4 * bytes], bytes }
+    }
+
     /// Bytes `at..at + 16` of the block in every row, transposed: see [`Simd::load_rows`].
     #[inline(always)]
     fn load<S: Simd>(self, s: S, at: usize) -> [S::I; 4] {
         assert!(at + 16 <= self.bytes, "within the block"); // constants: the check is gone when compiled
         // SAFETY: `Rows::new` saw sixteen strides of bytes, and `Rows::block` was promised this block in each.
-        unsafe { s.load_rows(self.base.add(at), self.stride) }
+        unsafe { s.load_rows(self.base.add(at), self.strides) }
+    }
+
+    /// Bytes `at..at + 4` of each block.
+    #[inline(always)]
+    fn dword<S: Simd>(self, s: S, at: usize) -> S::I {
+        assert!(at + 4 <= self.bytes, "within the block"); // as above
+        if !S::PAIRS {
+            // One at a time, they would take registers that are not there.
+            return if at + 16 <= self.bytes { self.load(s, at)[0] } else { self.load(s, at - 12)[3] };
+        }
+        // SAFETY: as in `load`.
+        unsafe { s.load_dwords(self.base.add(at), self.strides) }
+    }
+
+    /// The IEEE half at bytes `at` and `at + 1` of each block.
+    #[inline(always)]
+    fn half<S: Simd>(self, s: S, at: usize) -> S::F {
+        assert!(at + 2 <= self.bytes, "within the block"); // as above
+        if !S::PAIRS {
+            let in_first = at + 16 <= self.bytes; // as in `dword`
+            return if in_first { s.low_f16(self.load(s, at)[0]) } else { s.high_f16(self.load(s, at - 14)[3]) };
+        }
+        // SAFETY: as in `load`.
+        unsafe { s.load_halves(self.base.add(at), self.strides) }
     }
 
     /// Bytes `at..at + 64` likewise.
@@ -75,7 +149,22 @@ impl BlockRows {
     pub(super) fn load64<S: Simd>(self, s: S, at: usize) -> [S::I; 16] {
         assert!(at + 64 <= self.bytes, "within the block"); // as above
         // SAFETY: as in `load`.
-        unsafe { s.load_wide_rows(self.base.add(at), self.stride) }
+        unsafe { s.load_wide_rows(self.base.add(at), self.strides[0]) }
+    }
+
+    /// Of eight rows, the first of the two blocks, once for each even lane and once for the next.
+    #[inline(always)]
+    fn twice(self) -> Self {
+        let [_, middle, far] = self.strides;
+        Self { strides: [0, middle, far], ..self }
+    }
+
+    /// Of eight rows, bytes `at..at + 16` of the first of the two blocks in the even lanes, `at + 16..at + 32` in the others.
+    #[inline(always)]
+    fn halves<S: Simd>(self, s: S, at: usize) -> [S::I; 4] {
+        assert!(at + 32 <= self.bytes, "within the block"); // as above
+        let [_, middle, far] = self.strides;
+        Self { strides: [16, middle, far], ..self }.load(s, at)
     }
 
     /// Bytes `at..at + 32` likewise.
@@ -103,6 +192,17 @@ pub(super) trait Sink<S: Simd> {
     fn take(&mut self, at: usize, columns: Columns<S>);
 }
 
+/// Takes two groups of each of eight rows, which are neighbours in the rows' chains: one in the even lanes, the next in
+/// the odd ones, in order. With them come scales and minimums, if the format has them, in the same lanes.
+pub(super) trait Meet<S: Simd> {
+    /// Columns `64 at..64 at + 64`: thirty-two in each group.
+    fn wholes(&mut self, at: usize, q: [S::I; 8], scale: S::F, min: S::F);
+    /// The same, but the lanes of `first` hold the two halves of the first group, those of `second` of the second.
+    fn divided(&mut self, at: usize, first: [S::I; 4], second: [S::I; 4], scale: S::F, min: S::F);
+    /// The `i`th thirty-two of these columns: sixteen in each group.
+    fn halves(&mut self, at: usize, i: usize, q: [S::I; 4], scale: S::F, min: S::F);
+}
+
 /// A format's SIMD twin.
 pub(super) trait Unpack: Block {
     /// What the integers of [`Columns`] have too much, where they are not wide.
@@ -112,6 +212,48 @@ pub(super) trait Unpack: Block {
 
     /// Unpacks `rows`, which are block `index` of their rows.
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>);
+
+    /// How pairs are arranged for [`Unpack::streamed`]; `None` if it takes panels as they are.
+    const PAIRS: Option<Order> = None;
+
+    /// Multiplies sixteen rows with one place or two.
+    ///
+    /// # Safety
+    /// As for [`stream::sixteen`].
+    #[inline(always)]
+    unsafe fn streamed<S: Simd, const NT: usize>(s: S, p: Streamed<NT>) {
+        // SAFETY: the caller's contract.
+        unsafe { stream::sixteen::<S, Self, NT>(s, p) }
+    }
+}
+
+/// [`Unpack::PAIRS`] and [`Unpack::streamed`] for formats that are [`Eight`].
+macro_rules! eight_rows {
+    () => {
+        const PAIRS: Option<$crate::cpu::stream::Order> = Some(<Self as Eight>::ORDER);
+
+        #[inline(always)]
+        unsafe fn streamed<S: Simd, const NT: usize>(s: S, p: $crate::cpu::stream::Streamed<NT>) {
+            // SAFETY: the caller's contract.
+            unsafe {
+                if S::PAIRS {
+                    $crate::cpu::stream::eight::<S, Self, NT>(s, p)
+                } else {
+                    $crate::cpu::stream::sixteen::<S, Self, NT>(s, p)
+                }
+            }
+        }
+    };
+}
+use eight_rows;
+
+/// A format that also unpacks eight rows at a time.
+pub(super) trait Eight: Unpack {
+    /// The order of its integers.
+    const ORDER: Order;
+
+    /// Unpacks eight rows; they are block `index` of theirs, or the `index`th two blocks of thirty-two columns.
+    fn unpack_eight<S: Simd>(s: S, rows: BlockRows, index: usize, to: &mut impl Meet<S>);
 }
 
 /// Unpacks block `index` of each row.

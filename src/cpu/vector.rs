@@ -20,7 +20,8 @@ pub(crate) trait Simd: Copy {
     /// Attention queries that share what is loaded: as many as leave their sums in registers.
     const QUERIES: usize;
 
-    /// Whether there are registers enough to walk along twice sixteen rows together.
+    /// Whether there are registers enough to walk along twice sixteen rows together, or along eight with what a pair of
+    /// their groups meets.
     const PAIRS: bool;
 
     /// Runs a task in a function of its own, compiled for these lanes: what it is generic over decides how often there is
@@ -79,11 +80,11 @@ pub(crate) trait Simd: Copy {
     /// Every byte, which must be below 16, replaced by its entry.
     fn lookup(self, table: &[i8; 16], index: Self::I) -> Self::I;
 
-    /// Adds to each lane the exact dot product of its four bytes, each 0 to 127, with `x`.
-    fn dot4(self, acc: Self::I, w: Self::I, x: [i8; 4]) -> Self::I;
+    /// Adds to each lane the exact dot product of its four bytes, each 0 to 127, with those of `x`.
+    fn dot4(self, acc: Self::I, w: Self::I, x: Self::I) -> Self::I;
     /// Adds `N` of these, of bytes so small that no lane's sum of `N` pairs of products leaves an i16.
     #[inline(always)]
-    fn dots<const N: usize>(self, mut acc: Self::I, w: [Self::I; N], x: [[i8; 4]; N]) -> Self::I {
+    fn dots<const N: usize>(self, mut acc: Self::I, w: [Self::I; N], x: [Self::I; N]) -> Self::I {
         for i in 0..N {
             acc = self.dot4(acc, w[i], x[i]);
         }
@@ -91,18 +92,46 @@ pub(crate) trait Simd: Copy {
     }
     /// Signed bytes in the form that [`Simd::dot4_wide`] takes.
     fn wide(self, w: Self::I) -> Self::I;
-    /// Adds to each lane the exact dot product of its four bytes, in the form made by [`Simd::wide`], with `x`
-    /// (-127 to 127), plus [`Simd::WIDE_OFFSET`] times the sum of `x`.
-    fn dot4_wide(self, acc: Self::I, w: Self::I, x: [i8; 4]) -> Self::I;
+    /// Adds to each lane the exact dot product of its four bytes, in the form made by [`Simd::wide`], with those of
+    /// `x` (-127 to 127), plus [`Simd::WIDE_OFFSET`] times the sum of `x`.
+    fn dot4_wide(self, acc: Self::I, w: Self::I, x: Self::I) -> Self::I;
 
-    /// Sixteen bytes from each of sixteen rows, transposed: lane `r` of result `g` holds bytes `4g..4g + 4` of row
-    /// `r`, which starts at `base + r * stride`.
+    /// Sixteen bytes from each of sixteen places, transposed: lane `4f + 2m + n` of result `g` holds bytes `4g..4g + 4`
+    /// from `base + f * far + m * middle + n * near` on; `strides` are near, middle and far.
     ///
     /// # Safety
     /// All sixteen times sixteen bytes are readable.
-    unsafe fn load_rows(self, base: *const u8, stride: usize) -> [Self::I; 4];
+    unsafe fn load_rows(self, base: *const u8, strides: [usize; 3]) -> [Self::I; 4];
 
-    /// Sixty-four bytes likewise: a row's are read together, since rows whose distance is a power of two drive each other's
+    /// Four bytes from each of these places, in the same lanes.
+    ///
+    /// # Safety
+    /// All sixteen times four bytes are readable.
+    #[inline(always)]
+    unsafe fn load_dwords(self, base: *const u8, strides: [usize; 3]) -> Self::I {
+        let mut dwords = [0; 16];
+        for (lane, dword) in dwords.iter_mut().enumerate() {
+            // SAFETY: the caller's contract.
+            *dword = u32::from_le_bytes(unsafe { base.add(offset(strides, lane)).cast::<[u8; 4]>().read() });
+        }
+        self.load_i(&dwords)
+    }
+
+    /// Two bytes likewise, read as an IEEE half.
+    ///
+    /// # Safety
+    /// All sixteen times two bytes are readable.
+    #[inline(always)]
+    unsafe fn load_halves(self, base: *const u8, strides: [usize; 3]) -> Self::F {
+        let mut halves = [0; 16];
+        for (lane, half) in halves.iter_mut().enumerate() {
+            // SAFETY: the caller's contract.
+            *half = u16::from_le_bytes(unsafe { base.add(offset(strides, lane)).cast::<[u8; 2]>().read() });
+        }
+        self.load_f16(&halves)
+    }
+
+    /// Sixty-four bytes from each of sixteen rows likewise, `stride` apart: a row's are read together, since rows whose distance is a power of two drive each other's
     /// lines out of the nearest cache.
     ///
     /// # Safety
@@ -112,10 +141,41 @@ pub(crate) trait Simd: Copy {
         let mut all = [self.splat_i(0); 16];
         for i in 0..4 {
             // SAFETY: the caller's contract.
-            let four = unsafe { self.load_rows(base.add(16 * i), stride) };
+            let four = unsafe { self.load_rows(base.add(16 * i), [stride, 2 * stride, 4 * stride]) };
             all[4 * i..][..4].copy_from_slice(&four);
         }
         all
+    }
+
+    // What lanes that hold pairs of neighbours need, where there are `PAIRS`.
+
+    /// Two numbers, eight times.
+    #[inline(always)]
+    fn splat2(self, x: [f32; 2]) -> Self::F {
+        self.load(&std::array::from_fn(|i| x[i % 2]))
+    }
+    /// Two integers, eight times.
+    #[inline(always)]
+    fn splat2_i(self, x: [i32; 2]) -> Self::I {
+        self.load_i(&std::array::from_fn(|i| x[i % 2] as u32))
+    }
+    /// Every even lane exchanged with the next one.
+    #[inline(always)]
+    fn swap(self, x: Self::F) -> Self::F {
+        let x = self.to_array(x);
+        self.load(&std::array::from_fn(|i| x[i ^ 1]))
+    }
+    /// Every odd lane shifted right by `N` bits, zeros coming in.
+    #[inline(always)]
+    fn shr_odd<const N: u32>(self, a: Self::I) -> Self::I {
+        let a = self.to_array_i(a);
+        self.load_i(&std::array::from_fn(|i| a[i] >> (i as u32 % 2 * N)))
+    }
+    /// The sums of neighbours: those of lanes `2i` and `2i + 1` of `a` in lane `2i`, of `b` in the next.
+    #[inline(always)]
+    fn add_neighbours(self, a: Self::I, b: Self::I) -> Self::I {
+        let both = [self.to_array_i(a), self.to_array_i(b)];
+        self.load_i(&std::array::from_fn(|i| both[i % 2][i & !1].wrapping_add(both[i % 2][i | 1])))
     }
 
     /// Asks for a cache line to be brought into the second-level cache. Any address will do.
@@ -153,6 +213,12 @@ pub(crate) trait Simd: Copy {
     fn greatest(self, x: Self::F) -> f32 {
         fold(self.to_array(x), |a, b| if a > b { a } else { b })
     }
+}
+
+/// Where [`Simd::load_rows`] and its like find a lane's bytes.
+#[inline(always)]
+pub(crate) fn offset([near, middle, far]: [usize; 3], lane: usize) -> usize {
+    lane / 4 * far + lane / 2 % 2 * middle + lane % 2 * near
 }
 
 /// What [`Simd::call`] runs.

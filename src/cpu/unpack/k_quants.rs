@@ -1,7 +1,8 @@
 //! The formats with super-blocks of 256: small integer scales, and minimums, under one or two halves.
 
 use super::legacy::{nibbles, table};
-use super::{BlockRows, Columns, Sink, Unpack};
+use super::{BlockRows, Columns, Eight, Meet, Sink, Unpack, eight_rows};
+use crate::cpu::stream::Order;
 use crate::cpu::vector::Simd;
 use crate::quant::{BlockIQ4_XS, BlockQ2_K, BlockQ3_K, BlockQ4_K, BlockQ5_K, BlockQ6_K, IQ4_VALUES};
 
@@ -30,25 +31,55 @@ fn negate<S: Simd>(s: S, x: S::F) -> S::F {
     s.as_f32(s.xor(s.as_i32(x), s.splat_i(i32::MIN)))
 }
 
-/// The eight scales and minimums of Q4_K and Q5_K from the first sixteen bytes of a block.
+/// Sixteen bytes as numbers: in each lane those of its group, for eight pairs of groups, whose lanes are neighbours.
 #[inline(always)]
-fn scales_k4<S: Simd>(s: S, head: [S::I; 4]) -> ([S::F; 8], [S::F; 8]) {
-    let (d, dmin) = (s.low_f16(head[0]), s.high_f16(head[0]));
+fn neighbours<S: Simd>(s: S, x: [S::I; 4]) -> [S::F; 8] {
+    let mut out = [s.splat(0.0); 8];
+    for (i, x) in x.into_iter().enumerate() {
+        let x = s.shr_odd::<8>(x);
+        (out[2 * i], out[2 * i + 1]) = (s.byte::<0>(x), s.byte::<16>(x));
+    }
+    out
+}
+
+/// The eight scales, then the eight minimums, of Q4_K and Q5_K as bytes, from the first sixteen bytes of a block.
+#[inline(always)]
+fn scales_k4<S: Simd>(s: S, [_, a, b, c]: [S::I; 4]) -> [[S::I; 2]; 2] {
     // Twelve bytes hold sixteen 6-bit numbers: the first eight keep their low six bits there, the others four bits in
     // the last four bytes and two on top of the first eight.
-    let (a, b, c) = (head[1], head[2], head[3]);
     let top = s.splat_i(0x3030_3030);
-    let first = (s.bits::<0>(a, 0x3f), s.bits::<0>(b, 0x3f));
     let (low, high) = s.nibbles(c);
-    let second = (s.or(low, s.and(s.shr::<2>(a), top)), s.or(high, s.and(s.shr::<2>(b), top)));
-    let mut scale = [d; 8];
-    let mut min = [d; 8];
-    for (half, (sc, m)) in [first, second].into_iter().enumerate() {
-        let (sc, m) = (bytes(s, sc), bytes(s, m));
+    [
+        [s.bits::<0>(a, 0x3f), s.or(low, s.and(s.shr::<2>(a), top))],
+        [s.bits::<0>(b, 0x3f), s.or(high, s.and(s.shr::<2>(b), top))],
+    ]
+}
+
+/// The eight scales and minimums of Q4_K and Q5_K.
+#[inline(always)]
+fn factors_k4<S: Simd>(s: S, head: [S::I; 4]) -> ([S::F; 8], [S::F; 8]) {
+    let (d, dmin) = (s.low_f16(head[0]), s.high_f16(head[0]));
+    let [scales, mins] = scales_k4(s, head);
+    let (mut scale, mut min) = ([d; 8], [d; 8]);
+    for half in 0..2 {
+        let (sc, m) = (bytes(s, scales[half]), bytes(s, mins[half]));
         for i in 0..4 {
             scale[4 * half + i] = s.mul(d, sc[i]);
             min[4 * half + i] = negate(s, s.mul(dmin, m[i]));
         }
+    }
+    (scale, min)
+}
+
+/// The same for eight rows: four pairs of neighbours.
+#[inline(always)]
+fn factors_k4_eight<S: Simd>(s: S, head: [S::I; 4]) -> ([S::F; 4], [S::F; 4]) {
+    let (d, dmin) = (s.low_f16(head[0]), s.high_f16(head[0]));
+    let [[a, b], [c, e]] = scales_k4(s, head);
+    let all = neighbours(s, [a, b, c, e]);
+    let (mut scale, mut min) = ([d; 4], [d; 4]);
+    for i in 0..4 {
+        (scale[i], min[i]) = (s.mul(d, all[i]), negate(s, s.mul(dmin, all[4 + i])));
     }
     (scale, min)
 }
@@ -59,7 +90,7 @@ impl Unpack for BlockQ4_K {
 
     #[inline(always)]
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
-        let (scale, min) = scales_k4(s, rows.load(s, 0));
+        let (scale, min) = factors_k4(s, rows.load(s, 0));
         for pair in 0..4 {
             let both = rows.load32(s, 16 + 32 * pair);
             let (mut low, mut high) = (both, both);
@@ -71,6 +102,34 @@ impl Unpack for BlockQ4_K {
             }
         }
     }
+
+    eight_rows!();
+}
+
+impl Eight for BlockQ4_K {
+    const ORDER: Order = Order::Halves;
+
+    #[inline(always)]
+    fn unpack_eight<S: Simd>(s: S, rows: BlockRows, index: usize, to: &mut impl Meet<S>) {
+        let (scale, min) = factors_k4_eight(s, rows.twice().load(s, 0));
+        for pair in 0..4 {
+            let both = rows.halves(s, 16 + 32 * pair);
+            let (mut low, mut high) = (both, both);
+            for g in 0..4 {
+                (low[g], high[g]) = s.nibbles(both[g]);
+            }
+            to.divided(4 * index + pair, low, high, scale[pair], min[pair]);
+        }
+    }
+}
+
+/// Both halves of four bits of every byte, and on top the next two of its bits in `fifth`.
+#[inline(always)]
+fn with_fifth<S: Simd>(s: S, both: S::I, fifth: &mut S::I) -> (S::I, S::I) {
+    let ((low, high), top) = (s.nibbles(both), s.splat_i(0x1010_1010));
+    let all = (s.or(low, s.and(s.shl::<4>(*fifth), top)), s.or(high, s.and(s.shl::<3>(*fifth), top)));
+    *fifth = s.shr::<2>(*fifth);
+    all
 }
 
 impl Unpack for BlockQ5_K {
@@ -79,22 +138,61 @@ impl Unpack for BlockQ5_K {
 
     #[inline(always)]
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
-        let (scale, min) = scales_k4(s, rows.load(s, 0));
+        let (scale, min) = factors_k4(s, rows.load(s, 0));
         let mut fifth = rows.load32(s, 16);
         for pair in 0..4 {
             let both = rows.load32(s, 48 + 32 * pair);
             let (mut low, mut high) = (both, both);
             for g in 0..8 {
-                (low[g], high[g]) = s.nibbles(both[g]);
-                low[g] = s.or(low[g], s.and(s.shl::<4>(fifth[g]), s.splat_i(0x1010_1010)));
-                high[g] = s.or(high[g], s.and(s.shl::<3>(fifth[g]), s.splat_i(0x1010_1010)));
-                fifth[g] = s.shr::<2>(fifth[g]);
+                (low[g], high[g]) = with_fifth(s, both[g], &mut fifth[g]);
             }
             for (j, q) in [(2 * pair, low), (2 * pair + 1, high)] {
                 sink.take(8 * index + j, Columns { q, scale: [scale[j]; 2], min: [min[j]; 2] });
             }
         }
     }
+
+    eight_rows!();
+}
+
+impl Eight for BlockQ5_K {
+    const ORDER: Order = Order::Halves;
+
+    #[inline(always)]
+    fn unpack_eight<S: Simd>(s: S, rows: BlockRows, index: usize, to: &mut impl Meet<S>) {
+        let (scale, min) = factors_k4_eight(s, rows.twice().load(s, 0));
+        let mut fifth = rows.halves(s, 16);
+        for pair in 0..4 {
+            let both = rows.halves(s, 48 + 32 * pair);
+            let (mut low, mut high) = (both, both);
+            for g in 0..4 {
+                (low[g], high[g]) = with_fifth(s, both[g], &mut fifth[g]);
+            }
+            to.divided(4 * index + pair, low, high, scale[pair], min[pair]);
+        }
+    }
+}
+
+/// The low halves of four bits of the bytes of `first` and `second`, then their high ones; on top of each the next two bits of
+/// those of `high`.
+#[inline(always)]
+fn six_bits<S: Simd>(s: S, first: S::I, second: S::I, high: S::I) -> [S::I; 4] {
+    let ((a, c), (b, d), top) = (s.nibbles(first), s.nibbles(second), s.splat_i(0x3030_3030));
+    [
+        s.or(a, s.and(s.shl::<4>(high), top)),
+        s.or(b, s.and(s.shl::<2>(high), top)),
+        s.or(c, s.and(high, top)),
+        s.or(d, s.and(s.shr::<2>(high), top)),
+    ]
+}
+
+/// Signed bytes moved up by 128.
+#[inline(always)]
+fn moved<S: Simd>(s: S, mut bytes: [S::I; 4]) -> [S::I; 4] {
+    for bytes in &mut bytes {
+        *bytes = s.xor(*bytes, s.splat_i(i32::from_ne_bytes([0x80; 4])));
+    }
+    bytes
 }
 
 impl Unpack for BlockQ6_K {
@@ -103,13 +201,8 @@ impl Unpack for BlockQ6_K {
 
     #[inline(always)]
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
-        let d = s.high_f16(rows.load(s, 194)[3]);
-        // Signed bytes, moved up by 128 and back.
-        let mut scale = rows.load(s, 192);
-        for scale in &mut scale {
-            *scale = s.xor(*scale, s.splat_i(i32::from_ne_bytes([0x80; 4])));
-        }
-        let mut scale = sixteen(s, scale);
+        let d = rows.half(s, 208);
+        let mut scale = sixteen(s, moved(s, rows.load(s, 192)));
         for scale in &mut scale {
             *scale = s.mul(d, s.sub(*scale, s.splat(128.0)));
         }
@@ -119,17 +212,40 @@ impl Unpack for BlockQ6_K {
             let high = rows.load32(s, 128 + 32 * half);
             let mut q = [first; 4];
             for g in 0..8 {
-                let top = s.splat_i(0x3030_3030);
-                let ((a, c), (b, d)) = (s.nibbles(first[g]), s.nibbles(second[g]));
-                q[0][g] = s.or(a, s.and(s.shl::<4>(high[g]), top));
-                q[1][g] = s.or(b, s.and(s.shl::<2>(high[g]), top));
-                q[2][g] = s.or(c, s.and(high[g], top));
-                q[3][g] = s.or(d, s.and(s.shr::<2>(high[g]), top));
+                [q[0][g], q[1][g], q[2][g], q[3][g]] = six_bits(s, first[g], second[g], high[g]);
             }
             for j in 0..4 {
                 let at = 4 * half + j;
                 let scale = [scale[2 * at], scale[2 * at + 1]];
                 sink.take(8 * index + at, Columns { q: q[j], scale, min: scale });
+            }
+        }
+    }
+
+    eight_rows!();
+}
+
+impl Eight for BlockQ6_K {
+    const ORDER: Order = Order::Halves;
+
+    #[inline(always)]
+    fn unpack_eight<S: Simd>(s: S, rows: BlockRows, index: usize, to: &mut impl Meet<S>) {
+        let d = rows.twice().half(s, 208);
+        let mut scale = neighbours(s, moved(s, rows.twice().load(s, 192)));
+        for scale in &mut scale {
+            *scale = s.mul(d, s.sub(*scale, s.splat(128.0)));
+        }
+        for half in 0..2 {
+            let first = rows.halves(s, 64 * half);
+            let second = rows.halves(s, 64 * half + 32);
+            let high = rows.halves(s, 128 + 32 * half);
+            let mut q = [first; 4];
+            for g in 0..4 {
+                [q[0][g], q[1][g], q[2][g], q[3][g]] = six_bits(s, first[g], second[g], high[g]);
+            }
+            for (j, q) in q.into_iter().enumerate() {
+                let at = 4 * half + j;
+                to.halves(4 * index + at / 2, at % 2, q, scale[at], scale[at]);
             }
         }
     }
@@ -141,7 +257,7 @@ impl Unpack for BlockQ2_K {
 
     #[inline(always)]
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
-        let head = rows.load(s, 68)[3];
+        let head = rows.dword(s, 80);
         let (d, dmin) = (s.low_f16(head), s.high_f16(head));
         let (mut scale, mut min) = ([head; 4], [head; 4]);
         for (g, both) in rows.load(s, 0).into_iter().enumerate() {
@@ -174,7 +290,7 @@ impl Unpack for BlockQ3_K {
 
     #[inline(always)]
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
-        let d = s.high_f16(rows.load(s, 94)[3]);
+        let d = rows.half(s, 108);
         // Twelve bytes hold sixteen 6-bit scales: four low bits each in the first eight, the high two in the last four.
         let [_, a, b, c] = rows.load(s, 92);
         let top = s.splat_i(0x3030_3030);

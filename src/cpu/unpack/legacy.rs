@@ -1,6 +1,7 @@
 //! The formats with blocks of thirty-two: one scale, perhaps a minimum, then the integers.
 
-use super::{BlockRows, Columns, Sink, Unpack};
+use super::{BlockRows, Columns, Eight, Meet, Sink, Unpack, eight_rows};
+use crate::cpu::stream::Order;
 use crate::cpu::vector::Simd;
 use crate::quant::{
     BlockIQ4_NL, BlockMXFP4, BlockQ4_0, BlockQ4_1, BlockQ5_0, BlockQ5_1, BlockQ8_0, IQ4_VALUES, MXFP4_VALUES,
@@ -54,36 +55,46 @@ macro_rules! one_piece {
                 let (q, scale, min) = $body;
                 sink.take(index, Columns { q, scale: [scale; 2], min: [min; 2] });
             }
+
+            eight_rows!();
+        }
+
+        impl Eight for $block {
+            const ORDER: Order = Order::Blocks;
+
+            #[inline(always)]
+            fn unpack_eight<S: Simd>($s: S, $rows: BlockRows, index: usize, to: &mut impl Meet<S>) {
+                let (q, scale, min) = $body;
+                to.wholes(index, q, scale, min);
+            }
         }
     };
 }
 
 one_piece!(BlockQ4_0, 8, false, |s, rows| {
-    let scale = s.low_f16(rows.load(s, 0)[0]);
+    let scale = rows.half(s, 0);
     (nibbles(s, rows.load(s, 2)), scale, scale)
 });
 
 one_piece!(BlockQ4_1, 0, false, |s, rows| {
-    let head = rows.load(s, 0)[0];
+    let head = rows.dword(s, 0);
     (nibbles(s, rows.load(s, 4)), s.low_f16(head), s.high_f16(head))
 });
 
 one_piece!(BlockQ5_0, 16, false, |s, rows| {
     // Bytes 0 and 1 are the scale, 2 to 5 the fifth bits.
-    let head = rows.load(s, 0);
-    let high = s.or(s.shr::<16>(head[0]), s.shl::<16>(head[1]));
-    let scale = s.low_f16(head[0]);
+    let (scale, high) = (rows.half(s, 0), rows.dword(s, 2));
     (fifth_bits(s, nibbles(s, rows.load(s, 6)), high), scale, scale)
 });
 
 one_piece!(BlockQ5_1, 0, false, |s, rows| {
-    let head = rows.load(s, 0);
-    (fifth_bits(s, nibbles(s, rows.load(s, 8)), head[1]), s.low_f16(head[0]), s.high_f16(head[0]))
+    let (head, high) = (rows.dword(s, 0), rows.dword(s, 4));
+    (fifth_bits(s, nibbles(s, rows.load(s, 8)), high), s.low_f16(head), s.high_f16(head))
 });
 
 one_piece!(BlockQ8_0, 0, true, |s, rows| {
     let (low, high) = (rows.load(s, 2), rows.load(s, 18));
-    let scale = s.low_f16(rows.load(s, 0)[0]);
+    let scale = rows.half(s, 0);
     let mut q = [low[0]; 8];
     for g in 0..4 {
         (q[g], q[g + 4]) = (s.wide(low[g]), s.wide(high[g]));
@@ -92,7 +103,7 @@ one_piece!(BlockQ8_0, 0, true, |s, rows| {
 });
 
 one_piece!(BlockIQ4_NL, 0, true, |s, rows| {
-    let scale = s.low_f16(rows.load(s, 0)[0]);
+    let scale = rows.half(s, 0);
     (table(s, nibbles(s, rows.load(s, 2)), &IQ4_VALUES), scale, scale)
 });
 
@@ -105,7 +116,7 @@ fn power<S: Simd>(s: S, n: S::I) -> S::F {
 one_piece!(BlockMXFP4, 0, true, |s, rows| {
     // 2^(e - 128), half of what e says, as a product of two powers: the smallest two are subnormal numbers, which
     // exponent bits alone cannot give.
-    let e = s.and(rows.load(s, 0)[0], s.splat_i(0xff));
+    let e = s.and(rows.dword(s, 0), s.splat_i(0xff));
     let (half, rest) = (s.shr::<1>(e), s.shr::<1>(s.add_i(e, s.splat_i(1))));
     let scale = s.mul(power(s, half), power(s, rest));
     (table(s, nibbles(s, rows.load(s, 1)), &MXFP4_VALUES), scale, scale)

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::cpu::vector::{Simd, Task};
+use crate::cpu::vector::{Simd, Task, offset};
 
 /// Proof that the CPU has AVX2, FMA and F16C.
 #[derive(Clone, Copy)]
@@ -221,16 +221,14 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn dot4(self, acc: [__m256i; 2], w: [__m256i; 2], x: [i8; 4]) -> [__m256i; 2] {
-        let x = self.splat_i(i32::from_ne_bytes(x.map(|b| b as u8)));
+    fn dot4(self, acc: [__m256i; 2], w: [__m256i; 2], x: [__m256i; 2]) -> [__m256i; 2] {
         self.add_i(acc, self.madd(w, x))
     }
     #[inline(always)]
-    fn dots<const N: usize>(self, acc: [__m256i; 2], w: [[__m256i; 2]; N], x: [[i8; 4]; N]) -> [__m256i; 2] {
+    fn dots<const N: usize>(self, acc: [__m256i; 2], w: [[__m256i; 2]; N], x: [[__m256i; 2]; N]) -> [__m256i; 2] {
         let mut pairs = op!([_mm256_setzero_si256(); 2]);
         for i in 0..N {
-            let x = self.splat_i(i32::from_ne_bytes(x[i].map(|b| b as u8)));
-            let products = both!(_mm256_maddubs_epi16, w[i], x);
+            let products = both!(_mm256_maddubs_epi16, w[i], x[i]);
             pairs = both!(_mm256_add_epi16, pairs, products);
         }
         let ones = op!(_mm256_set1_epi16(1));
@@ -241,20 +239,19 @@ impl Simd for Avx2 {
         w
     }
     #[inline(always)]
-    fn dot4_wide(self, acc: [__m256i; 2], w: [__m256i; 2], x: [i8; 4]) -> [__m256i; 2] {
+    fn dot4_wide(self, acc: [__m256i; 2], w: [__m256i; 2], x: [__m256i; 2]) -> [__m256i; 2] {
         // |w| is at most 128 and |x| at most 127, so a pair of products fits an i16: 2 * 128 * 127 < 32768.
-        let x = self.splat_i(i32::from_ne_bytes(x.map(|b| b as u8)));
         self.add_i(acc, self.madd(both!(_mm256_abs_epi8, w), both!(_mm256_sign_epi8, x, w)))
     }
 
     #[inline(always)]
-    unsafe fn load_rows(self, base: *const u8, stride: usize) -> [[__m256i; 2]; 4] {
-        // Each half: rows a and a + 4 side by side, then a 4 x 4 transpose of dwords within each 128 bits.
+    unsafe fn load_rows(self, base: *const u8, strides: [usize; 3]) -> [[__m256i; 2]; 4] {
+        // Each half: the same near one of two far ones side by side, then a 4 x 4 transpose of dwords within each 128 bits.
         // (Macros, not closures: a closure that is not inlined would lose the target features.)
         macro_rules! row {
             ($r:expr) => {
                 // SAFETY: the caller's contract for the address, `self` for the instruction.
-                unsafe { _mm_loadu_si128(base.add($r * stride).cast()) }
+                unsafe { _mm_loadu_si128(base.add(offset(strides, $r)).cast()) }
             };
         }
         macro_rules! two {

@@ -62,6 +62,14 @@ impl Simd for Avx512 {
         op!(_mm512_set1_ps(x))
     }
     #[inline(always)]
+    fn splat2(self, x: [f32; 2]) -> __m512 {
+        op!(_mm512_castpd_ps(_mm512_set1_pd(bytemuck::cast(x))))
+    }
+    #[inline(always)]
+    fn swap(self, x: __m512) -> __m512 {
+        op!(_mm512_permute_ps::<0b10_11_00_01>(x))
+    }
+    #[inline(always)]
     fn load(self, x: &[f32; 16]) -> __m512 {
         op!(_mm512_loadu_ps(x.as_ptr()))
     }
@@ -120,6 +128,10 @@ impl Simd for Avx512 {
         op!(_mm512_set1_epi32(x))
     }
     #[inline(always)]
+    fn splat2_i(self, x: [i32; 2]) -> __m512i {
+        op!(_mm512_set1_epi64(bytemuck::cast(x)))
+    }
+    #[inline(always)]
     fn load_i(self, x: &[u32; 16]) -> __m512i {
         op!(_mm512_loadu_si512(x.as_ptr().cast()))
     }
@@ -158,6 +170,20 @@ impl Simd for Avx512 {
         op!(_mm512_srli_epi32::<N>(a))
     }
     #[inline(always)]
+    fn shr_odd<const N: u32>(self, a: __m512i) -> __m512i {
+        op!(_mm512_mask_srli_epi32::<N>(a, 0xaaaa, a))
+    }
+    #[inline(always)]
+    fn add_neighbours(self, a: __m512i, b: __m512i) -> __m512i {
+        op!({
+            // In each quarter: two of a, two of b, then one and one.
+            let (x, y) = (_mm512_castsi512_ps(a), _mm512_castsi512_ps(b));
+            let (even, odd) = (_mm512_shuffle_ps::<0b10_00_10_00>(x, y), _mm512_shuffle_ps::<0b11_01_11_01>(x, y));
+            let sums = _mm512_add_epi32(_mm512_castps_si512(even), _mm512_castps_si512(odd));
+            _mm512_shuffle_epi32::<0b11_01_10_00>(sums)
+        })
+    }
+    #[inline(always)]
     fn to_i8(self, a: __m512i) -> [i8; 16] {
         let mut out = [0; 16];
         op!(_mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(a)));
@@ -185,31 +211,30 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn dot4(self, acc: __m512i, w: __m512i, x: [i8; 4]) -> __m512i {
-        op!(_mm512_dpbusd_epi32(acc, w, _mm512_set1_epi32(i32::from_ne_bytes(x.map(|b| b as u8)))))
+    fn dot4(self, acc: __m512i, w: __m512i, x: __m512i) -> __m512i {
+        op!(_mm512_dpbusd_epi32(acc, w, x))
     }
     #[inline(always)]
     fn wide(self, w: __m512i) -> __m512i {
         self.xor(w, self.splat_i(i32::from_ne_bytes([0x80; 4])))
     }
     #[inline(always)]
-    fn dot4_wide(self, acc: __m512i, w: __m512i, x: [i8; 4]) -> __m512i {
+    fn dot4_wide(self, acc: __m512i, w: __m512i, x: __m512i) -> __m512i {
         self.dot4(acc, w, x)
     }
 
     #[inline(always)]
-    unsafe fn load_rows(self, base: *const u8, stride: usize) -> [__m512i; 4] {
-        // Rows a, a + 4, a + 8, a + 12 side by side; then a 4 x 4 transpose of dwords within each quarter.
+    unsafe fn load_rows(self, base: *const u8, [near, middle, far]: [usize; 3]) -> [__m512i; 4] {
+        // The same near one of each far ones side by side; then a 4 x 4 transpose of dwords within each quarter.
         // (Macros, not closures: a closure that is not inlined would lose the target features.)
-        // A pointer to every fourth row, from which the address of the others is the stride away, or twice or thrice.
-        let third = 3 * stride;
+        // A pointer for each far one, from which the addresses of the near ones are a register away.
+        let near = [0, near, middle, middle + near];
         // SAFETY: the caller's contract.
-        let quads: [*const u8; 4] =
-            unsafe { [base, base.add(4 * stride), base.add(8 * stride), base.add(12 * stride)] };
+        let quads: [*const u8; 4] = unsafe { [base, base.add(far), base.add(2 * far), base.add(3 * far)] };
         macro_rules! row {
             ($a:expr, $r:expr) => {
                 // SAFETY: the caller's contract for the address, `self` for the instruction.
-                unsafe { _mm_loadu_si128(quads[$a].add([0, stride, 2 * stride, third][$r]).cast()) }
+                unsafe { _mm_loadu_si128(quads[$a].add(near[$r]).cast()) }
             };
         }
         macro_rules! four {
