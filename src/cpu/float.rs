@@ -131,7 +131,12 @@ pub(super) unsafe fn simd<S: Simd, W: Float>(s: S, p: &Product, first: usize, la
         // SAFETY: the stores speak of those rows alone.
         unsafe {
             if tokens == 1 {
-                stores[0].put(0, s.to_array(streamed::<S, W>(s, weights[0], p.x)));
+                let eight = S::PAIRS && p.cols.is_multiple_of(2 * PART);
+                let sums = match eight {
+                    true => eight_rows::<S, W>(s, weights[0], p.x),
+                    false => sixteen_rows::<S, W>(s, weights[0], p.x),
+                };
+                stores[0].put(0, sums);
             } else {
                 s.call(Passes::<W> { weights, p, sums: tile.sums(tokens), float: std::marker::PhantomData });
                 put_all(s, stores, tile, tokens, false);
@@ -160,7 +165,7 @@ fn rest_of(x: &[f32]) -> [f32; PART] {
 
 /// Sixteen rows times one token. Meanwhile the rows behind them are asked for, as in products with quantized weights.
 #[inline(always)]
-fn streamed<S: Simd, W: Float>(s: S, weights: &[u8], x: &[f32]) -> S::F {
+fn sixteen_rows<S: Simd, W: Float>(s: S, weights: &[u8], x: &[f32]) -> [f32; 16] {
     let row_bytes = weights.len() / 16;
     let rows = Rows::new(weights, row_bytes);
     let ahead = weights.as_ptr().wrapping_add(weights.len());
@@ -179,7 +184,44 @@ fn streamed<S: Simd, W: Float>(s: S, weights: &[u8], x: &[f32]) -> S::F {
         // SAFETY: a part is there.
         sum = s.add(sum, unsafe { one_part::<S, W>(s, rows, 0, &x) });
     }
-    sum
+    s.to_array(sum)
+}
+
+/// The same, eight rows by two parts of each at a time, if there are as many: see [`super::stream`].
+#[inline(always)]
+fn eight_rows<S: Simd, W: Float>(s: S, weights: &[u8], x: &[f32]) -> [f32; 16] {
+    let row_bytes = weights.len() / 16;
+    let rows = Rows::new(weights, row_bytes);
+    let (pairs, _) = x.as_chunks::<{ 2 * PART }>();
+    let mut sums = [0.0; 16];
+    for first in [0, 8] {
+        let (ahead, mut sum) = (rows.row(first + 8), s.splat(0.0));
+        for (i, x) in pairs.iter().enumerate() {
+            for line in 0..PART * W::BYTES / 4 {
+                s.prefetch_near(ahead.wrapping_add(16 * i * PART * W::BYTES + 64 * line));
+            }
+            // Of the first, the even lanes count, of the second, the others.
+            let mut part = [s.splat(0.0); 2];
+            for at in (0..PART * W::BYTES).step_by(64) {
+                // SAFETY: there are as many parts in every row.
+                let lanes = unsafe { rows.eight(first, 2 * i, PART * W::BYTES) }.load64(s, at);
+                for (g, lane) in lanes.into_iter().enumerate() {
+                    for j in 0..4 / W::BYTES {
+                        let (w, column) = (W::lane(s, lane, j), column::<W>(at, g, j));
+                        for half in 0..2 {
+                            part[half] = s.fma(w, s.splat(x[half * PART + column]), part[half]);
+                        }
+                    }
+                }
+            }
+            sum = s.add(s.add(sum, part[0]), s.swap(part[1]));
+        }
+        let sum = s.to_array(sum);
+        for r in 0..8 {
+            sums[first + r] = sum[2 * r];
+        }
+    }
+    sums
 }
 
 /// A part of sixteen rows times a token's.

@@ -228,7 +228,7 @@ pub(super) unsafe fn eight<S: Simd, U: Eight, const NT: usize>(s: S, p: Streamed
             // SAFETY: the caller's contract.
             let rows = unsafe {
                 if block + together <= blocks {
-                    rows.eight::<U>(first, block)
+                    rows.eight(first, block, size_of::<U>())
                 } else {
                     last = rows.last::<U>(first, block);
                     BlockRows::of(&last)

@@ -52,13 +52,12 @@ impl Rows {
         self.base.wrapping_add(row * self.stride)
     }
 
-    /// Block `block` of rows `row..row + 8`, and the next one if it is used.
+    /// Block `block`, `bytes` long, of rows `row..row + 8`, and the next one if it is used.
     ///
     /// # Safety
     /// As for [`Rows::block`], of the last block and row.
     #[inline(always)]
-    pub(super) unsafe fn eight<U>(self, row: usize, block: usize) -> BlockRows {
-        let bytes = size_of::<U>();
+    pub(super) unsafe fn eight(self, row: usize, block: usize, bytes: usize) -> BlockRows {
         let base = opaque(self.row(row).wrapping_add(block * bytes));
         BlockRows { base, strides: [bytes, self.stride, 2 * self.stride], bytes }
     }
@@ -149,7 +148,7 @@ impl BlockRows {
     pub(super) fn load64<S: Simd>(self, s: S, at: usize) -> [S::I; 16] {
         assert!(at + 64 <= self.bytes, "within the block"); // as above
         // SAFETY: as in `load`.
-        unsafe { s.load_wide_rows(self.base.add(at), self.strides[0]) }
+        unsafe { s.load_wide_rows(self.base.add(at), self.strides) }
     }
 
     /// Of eight rows, the first of the two blocks, once for each even lane and once for the next.

@@ -131,17 +131,17 @@ pub(crate) trait Simd: Copy {
         self.load_f16(&halves)
     }
 
-    /// Sixty-four bytes from each of sixteen rows likewise, `stride` apart: a row's are read together, since rows whose distance is a power of two drive each other's
-    /// lines out of the nearest cache.
+    /// Sixty-four bytes from each of these places, transposed likewise: a place's are read together, since those whose
+    /// distance is a power of two drive each other's lines out of the nearest cache.
     ///
     /// # Safety
     /// All sixteen times sixty-four bytes are readable.
     #[inline(always)]
-    unsafe fn load_wide_rows(self, base: *const u8, stride: usize) -> [Self::I; 16] {
+    unsafe fn load_wide_rows(self, base: *const u8, strides: [usize; 3]) -> [Self::I; 16] {
         let mut all = [self.splat_i(0); 16];
         for i in 0..4 {
             // SAFETY: the caller's contract.
-            let four = unsafe { self.load_rows(base.add(16 * i), [stride, 2 * stride, 4 * stride]) };
+            let four = unsafe { self.load_rows(base.add(16 * i), strides) };
             all[4 * i..][..4].copy_from_slice(&four);
         }
         all

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::cpu::vector::{Simd, Task};
+use crate::cpu::vector::{Simd, Task, offset};
 
 /// Proof that the CPU has AVX-512 F, BW, DQ, VL and VNNI (and with them AVX2, FMA and F16C).
 #[derive(Clone, Copy)]
@@ -260,11 +260,11 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn load_wide_rows(self, base: *const u8, stride: usize) -> [__m512i; 16] {
+    unsafe fn load_wide_rows(self, base: *const u8, strides: [usize; 3]) -> [__m512i; 16] {
         let mut rows = [self.splat_i(0); 16];
         for (r, row) in rows.iter_mut().enumerate() {
             // SAFETY: the caller's contract for the address, `self` for the instruction.
-            *row = unsafe { _mm512_loadu_si512(base.add(r * stride).cast()) };
+            *row = unsafe { _mm512_loadu_si512(base.add(offset(strides, r)).cast()) };
         }
         // A 16 x 16 transpose of dwords: within the quarters of four rows, then the quarters among each other.
         let mut quarters = rows;
