@@ -131,9 +131,8 @@ pub(super) unsafe fn simd<S: Simd, W: Float>(s: S, p: &Product, first: usize, la
         // SAFETY: the stores speak of those rows alone.
         unsafe {
             if tokens == 1 {
-                let eight = S::PAIRS && p.cols.is_multiple_of(2 * PART);
-                let sums = match eight {
-                    true => eight_rows::<S, W>(s, weights[0], p.x),
+                let sums = match S::PAIRS && p.cols.is_multiple_of(4 * PART) {
+                    true => four_rows::<S, W>(s, weights[0], p.x),
                     false => sixteen_rows::<S, W>(s, weights[0], p.x),
                 };
                 stores[0].put(0, sums);
@@ -187,38 +186,39 @@ fn sixteen_rows<S: Simd, W: Float>(s: S, weights: &[u8], x: &[f32]) -> [f32; 16]
     s.to_array(sum)
 }
 
-/// The same, eight rows by two parts of each at a time, if there are as many: see [`super::stream`].
+/// The same, four rows by four parts of each at a time, if there are as many: see [`super::stream`].
 #[inline(always)]
-fn eight_rows<S: Simd, W: Float>(s: S, weights: &[u8], x: &[f32]) -> [f32; 16] {
+fn four_rows<S: Simd, W: Float>(s: S, weights: &[u8], x: &[f32]) -> [f32; 16] {
     let row_bytes = weights.len() / 16;
     let rows = Rows::new(weights, row_bytes);
-    let (pairs, _) = x.as_chunks::<{ 2 * PART }>();
+    let (fours, _) = x.as_chunks::<{ 4 * PART }>();
     let mut sums = [0.0; 16];
-    for first in [0, 8] {
-        let (ahead, mut sum) = (rows.row(first + 8), s.splat(0.0));
-        for (i, x) in pairs.iter().enumerate() {
+    for first in [0, 4, 8, 12] {
+        let (ahead, mut sum) = (rows.row(first + 4), s.splat(0.0));
+        for (i, x) in fours.iter().enumerate() {
             for line in 0..PART * W::BYTES / 4 {
                 s.prefetch_near(ahead.wrapping_add(16 * i * PART * W::BYTES + 64 * line));
             }
-            // Of the first, the even lanes count, of the second, the others.
-            let mut part = [s.splat(0.0); 2];
+            // Of the first, every fourth lane counts, of the others, those behind.
+            let mut part = [s.splat(0.0); 4];
             for at in (0..PART * W::BYTES).step_by(64) {
                 // SAFETY: there are as many parts in every row.
-                let lanes = unsafe { rows.eight(first, 2 * i, PART * W::BYTES) }.load64(s, at);
+                let lanes = unsafe { rows.four(first, 4 * i, PART * W::BYTES) }.load64(s, at);
                 for (g, lane) in lanes.into_iter().enumerate() {
                     for j in 0..4 / W::BYTES {
                         let (w, column) = (W::lane(s, lane, j), column::<W>(at, g, j));
-                        for half in 0..2 {
-                            part[half] = s.fma(w, s.splat(x[half * PART + column]), part[half]);
+                        for k in 0..4 {
+                            part[k] = s.fma(w, s.splat(x[k * PART + column]), part[k]);
                         }
                     }
                 }
             }
-            sum = s.add(s.add(sum, part[0]), s.swap(part[1]));
+            sum = s.add(s.add(sum, part[0]), s.from_next::<1>(part[1]));
+            sum = s.add(s.add(sum, s.from_next::<2>(part[2])), s.from_next::<3>(part[3]));
         }
         let sum = s.to_array(sum);
-        for r in 0..8 {
-            sums[first + r] = sum[2 * r];
+        for r in 0..4 {
+            sums[first + r] = sum[4 * r];
         }
     }
     sums

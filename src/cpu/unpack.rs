@@ -62,6 +62,16 @@ impl Rows {
         BlockRows { base, strides: [bytes, self.stride, 2 * self.stride], bytes }
     }
 
+    /// Blocks `block..block + 4`, `bytes` long, of rows `row..row + 4`.
+    ///
+    /// # Safety
+    /// As for [`Rows::block`], of the last block and row.
+    #[inline(always)]
+    pub(super) unsafe fn four(self, row: usize, block: usize, bytes: usize) -> BlockRows {
+        let base = opaque(self.row(row).wrapping_add(block * bytes));
+        BlockRows { base, strides: [bytes, 2 * bytes, self.stride], bytes }
+    }
+
     /// Block `block` of rows `row..row + 8`, and zeros behind it.
     ///
     /// # Safety

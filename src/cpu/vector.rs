@@ -165,6 +165,12 @@ pub(crate) trait Simd: Copy {
         let x = self.to_array(x);
         self.load(&std::array::from_fn(|i| x[i ^ 1]))
     }
+    /// In each four lanes, what was `N` lanes behind, those of the start behind those of the end.
+    #[inline(always)]
+    fn from_next<const N: i32>(self, x: Self::F) -> Self::F {
+        let x = self.to_array(x);
+        self.load(&std::array::from_fn(|i| x[i & !3 | (i + N as usize) & 3]))
+    }
     /// Every odd lane shifted right by `N` bits, zeros coming in.
     #[inline(always)]
     fn shr_odd<const N: u32>(self, a: Self::I) -> Self::I {
