@@ -213,8 +213,8 @@ fn four_rows<S: Simd, W: Float>(s: S, weights: &[u8], x: &[f32]) -> [f32; 16] {
                     }
                 }
             }
-            sum = s.add(s.add(sum, part[0]), s.from_next::<1>(part[1]));
-            sum = s.add(s.add(sum, s.from_next::<2>(part[2])), s.from_next::<3>(part[3]));
+            sum = s.add(s.add(sum, part[0]), s.turned::<1>(part[1]));
+            sum = s.add(s.add(sum, s.turned::<2>(part[2])), s.turned::<3>(part[3]));
         }
         let sum = s.to_array(sum);
         for r in 0..4 {

@@ -65,8 +65,8 @@ pub(super) struct Lanes {
     /// What the integers have too much.
     pub offset: i32,
     pub kind: KindOf,
-    /// [`Unpack::PAIRS`].
-    pub pairs: Option<Order>,
+    /// [`Unpack::ORDER`], if there are registers for it.
+    pub order: Option<Order>,
 }
 
 impl Lanes {
@@ -85,7 +85,7 @@ impl Lanes {
             block_len: U::LEN,
             offset,
             kind,
-            pairs: if S::PAIRS { U::PAIRS } else { None },
+            order: if S::PAIRS { U::ORDER } else { None },
         }
     }
 }
@@ -324,80 +324,6 @@ impl KindOf {
     }
 }
 
-/// The halves of thirty-two columns that group `g` is, or is in.
-pub(super) fn fours<K: Kind>(g: usize) -> Range<usize> {
-    g * 2 / K::GROUPS..(g + 1) * 2 / K::GROUPS
-}
-
-/// Four times four columns more. Weights that share a scale among thirty-two have at most five
-/// bits here, those among sixteen at most six, or they are wide: that is how many sums of pairs fit into an i16.
-#[inline(always)]
-pub(super) fn four<S: Simd, K: Kind>(s: S, mut dot: S::I, w: [S::I; 4], x: [S::I; 4]) -> S::I {
-    if K::WIDE {
-        for k in 0..4 {
-            dot = s.dot4_wide(dot, w[k], x[k]);
-        }
-        dot
-    } else if K::GROUPS == 1 {
-        s.dots(dot, w, x)
-    } else {
-        s.dots(s.dots(dot, [w[0], w[1]], [x[0], x[1]]), [w[2], w[3]], [x[2], x[3]])
-    }
-}
-
-/// Four columns more.
-#[inline(always)]
-pub(super) fn dot4<S: Simd, K: Kind>(s: S, dot: S::I, w: S::I, x: S::I) -> S::I {
-    if K::WIDE { s.dot4_wide(dot, w, x) } else { s.dot4(dot, w, x) }
-}
-
-/// What place `t`'s dot product of group `g` starts from, so that it is exact in the end.
-#[inline(always)]
-pub(super) fn start<S: Simd, K: Kind, const NT: usize>(
-    s: S,
-    panel: &Panel<NT>,
-    g: usize,
-    t: usize,
-    offset: i32,
-) -> S::I {
-    match K::GROUPS {
-        _ if K::HAS_MIN => s.splat_i(0),
-        1 => s.splat_i(-offset * (panel.sum[0][t] + panel.sum[1][t])),
-        _ => s.splat_i(-offset * panel.sum[g][t]),
-    }
-}
-
-/// The chain's step for group `g`: what its exact dot product counts, and its minimum.
-#[inline(always)]
-pub(super) fn add<S: Simd, K: Kind, const NT: usize>(
-    s: S,
-    acc: S::F,
-    dot: S::I,
-    [scale, min]: [S::F; 2],
-    panel: &Panel<NT>,
-    g: usize,
-    t: usize,
-) -> S::F {
-    let acc = s.fma(s.mul(scale, s.splat(panel.scale[t])), s.to_f32(dot), acc);
-    match K::GROUPS {
-        _ if !K::HAS_MIN => acc,
-        1 => s.fma(min, s.splat(panel.scaled_sum[t]), acc),
-        _ => s.fma(min, s.splat(panel.scaled_half[g][t]), acc),
-    }
-}
-
-/// Four integers for every row.
-#[inline(always)]
-pub(super) fn splat<S: Simd>(s: S, x: [i8; 4]) -> S::I {
-    s.splat_i(i32::from_le_bytes(x.map(|x| x as u8)))
-}
-
-/// Half `i` of thirty-two integers likewise.
-#[inline(always)]
-pub(super) fn splat4<S: Simd>(s: S, x: &[[i8; 4]; 8], i: usize) -> [S::I; 4] {
-    [splat(s, x[4 * i]), splat(s, x[4 * i + 1]), splat(s, x[4 * i + 2]), splat(s, x[4 * i + 3])]
-}
-
 /// The chain's steps for thirty-two columns, whose integers have `offset` too much.
 #[inline(always)]
 pub(super) fn step<S: Simd, K: Kind, const NT: usize>(
@@ -437,4 +363,78 @@ pub(super) fn step<S: Simd, K: Kind, const NT: usize>(
         }
     }
     acc
+}
+
+/// What place `t`'s dot product of group `g` starts from, so that it is exact in the end.
+#[inline(always)]
+pub(super) fn start<S: Simd, K: Kind, const NT: usize>(
+    s: S,
+    panel: &Panel<NT>,
+    g: usize,
+    t: usize,
+    offset: i32,
+) -> S::I {
+    match K::GROUPS {
+        _ if K::HAS_MIN => s.splat_i(0),
+        1 => s.splat_i(-offset * (panel.sum[0][t] + panel.sum[1][t])),
+        _ => s.splat_i(-offset * panel.sum[g][t]),
+    }
+}
+
+/// The halves of thirty-two columns that group `g` is, or is in.
+pub(super) fn fours<K: Kind>(g: usize) -> Range<usize> {
+    g * 2 / K::GROUPS..(g + 1) * 2 / K::GROUPS
+}
+
+/// Four times four columns more. Weights that share a scale among thirty-two have at most five
+/// bits here, those among sixteen at most six, or they are wide: that is how many sums of pairs fit into an i16.
+#[inline(always)]
+pub(super) fn four<S: Simd, K: Kind>(s: S, mut dot: S::I, w: [S::I; 4], x: [S::I; 4]) -> S::I {
+    if K::WIDE {
+        for k in 0..4 {
+            dot = s.dot4_wide(dot, w[k], x[k]);
+        }
+        dot
+    } else if K::GROUPS == 1 {
+        s.dots(dot, w, x)
+    } else {
+        s.dots(s.dots(dot, [w[0], w[1]], [x[0], x[1]]), [w[2], w[3]], [x[2], x[3]])
+    }
+}
+
+/// Four columns more.
+#[inline(always)]
+pub(super) fn dot4<S: Simd, K: Kind>(s: S, dot: S::I, w: S::I, x: S::I) -> S::I {
+    if K::WIDE { s.dot4_wide(dot, w, x) } else { s.dot4(dot, w, x) }
+}
+
+/// The chain's step for group `g`: what its exact dot product counts, and its minimum.
+#[inline(always)]
+pub(super) fn add<S: Simd, K: Kind, const NT: usize>(
+    s: S,
+    acc: S::F,
+    dot: S::I,
+    [scale, min]: [S::F; 2],
+    panel: &Panel<NT>,
+    g: usize,
+    t: usize,
+) -> S::F {
+    let acc = s.fma(s.mul(scale, s.splat(panel.scale[t])), s.to_f32(dot), acc);
+    match K::GROUPS {
+        _ if !K::HAS_MIN => acc,
+        1 => s.fma(min, s.splat(panel.scaled_sum[t]), acc),
+        _ => s.fma(min, s.splat(panel.scaled_half[g][t]), acc),
+    }
+}
+
+/// Four integers for every row.
+#[inline(always)]
+pub(super) fn splat<S: Simd>(s: S, x: [i8; 4]) -> S::I {
+    s.splat_i(i32::from_le_bytes(x.map(|x| x as u8)))
+}
+
+/// Half `i` of thirty-two integers likewise.
+#[inline(always)]
+pub(super) fn splat4<S: Simd>(s: S, x: &[[i8; 4]; 8], i: usize) -> [S::I; 4] {
+    [splat(s, x[4 * i]), splat(s, x[4 * i + 1]), splat(s, x[4 * i + 2]), splat(s, x[4 * i + 3])]
 }

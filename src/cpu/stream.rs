@@ -29,7 +29,7 @@ use super::vector::Simd;
 /// Q5_K of 2048 columns are 8 % faster than with eight, those with longer rows 3 % slower.
 const AHEAD: usize = 24 << 10;
 
-/// Which integers of sixty-four columns go through neighbouring lanes together.
+/// Which integers of sixty-four columns meet in neighbouring lanes.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Order {
     /// Those of the first thirty-two columns and of the second.
@@ -104,7 +104,7 @@ impl Pairs {
     /// Arranges the places for a format; nothing, if it takes none or they are more than two.
     pub(super) fn arrange(&mut self, x: &Panels, format: &Format) -> Range<usize> {
         let Some(lanes) = &format.lanes else { return 0..0 };
-        match (lanes.pairs, x.places) {
+        match (lanes.order, x.places) {
             (Some(order), 1) => arrange(&x.one, lanes, order, &mut self.one),
             (Some(order), 2) => arrange(&x.two, lanes, order, &mut self.two),
             _ => 0..0,
@@ -206,12 +206,16 @@ impl<S: Simd, U: Unpack, const NT: usize> Sink<S> for Sixteen<'_, S, U, NT> {
     }
 }
 
-/// Eight rows at a time, with two neighbouring groups of columns of each in the lanes.
+/// Eight rows at a time, with two neighbouring groups of columns of each in the lanes; [`sixteen`], if there are few registers.
 ///
 /// # Safety
 /// As for [`sixteen`].
 #[inline(always)]
 pub(super) unsafe fn eight<S: Simd, U: Eight, const NT: usize>(s: S, p: Streamed<NT>) {
+    if !S::PAIRS {
+        // SAFETY: the caller's contract.
+        return unsafe { sixteen::<S, U, NT>(s, p) };
+    }
     let Streamed { rows, blocks, ahead, pairs, sums, .. } = p;
     assert!(pairs.len() == (blocks * U::LEN).div_ceil(2 * BLOCK), "pairs for these rows");
     // Blocks of thirty-two columns are taken two at a time.

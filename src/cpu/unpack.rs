@@ -100,7 +100,7 @@ fn opaque(pointer: *const u8) -> *const u8 {
     same
 }
 
-/// One block of each of sixteen rows, or one or two of each of eight.
+/// One block of each of sixteen rows, one or two of each of eight, or four of each of four.
 #[derive(Clone, Copy)]
 pub(super) struct BlockRows {
     base: *const u8,
@@ -222,8 +222,8 @@ pub(super) trait Unpack: Block {
     /// Unpacks `rows`, which are block `index` of their rows.
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>);
 
-    /// How pairs are arranged for [`Unpack::streamed`]; `None` if it takes panels as they are.
-    const PAIRS: Option<Order> = None;
+    /// How activations are arranged for [`Unpack::streamed`]; `None` if it takes panels as they are.
+    const ORDER: Option<Order> = None;
 
     /// Multiplies sixteen rows with one place or two.
     ///
@@ -236,21 +236,15 @@ pub(super) trait Unpack: Block {
     }
 }
 
-/// [`Unpack::PAIRS`] and [`Unpack::streamed`] for formats that are [`Eight`].
+/// [`Unpack::ORDER`] and [`Unpack::streamed`] for a format that is [`Eight`].
 macro_rules! eight_rows {
-    () => {
-        const PAIRS: Option<$crate::cpu::stream::Order> = Some(<Self as Eight>::ORDER);
+    ($order:ident) => {
+        const ORDER: Option<$crate::cpu::stream::Order> = Some($crate::cpu::stream::Order::$order);
 
         #[inline(always)]
         unsafe fn streamed<S: Simd, const NT: usize>(s: S, p: $crate::cpu::stream::Streamed<NT>) {
             // SAFETY: the caller's contract.
-            unsafe {
-                if S::PAIRS {
-                    $crate::cpu::stream::eight::<S, Self, NT>(s, p)
-                } else {
-                    $crate::cpu::stream::sixteen::<S, Self, NT>(s, p)
-                }
-            }
+            unsafe { $crate::cpu::stream::eight::<S, Self, NT>(s, p) }
         }
     };
 }
@@ -258,9 +252,6 @@ use eight_rows;
 
 /// A format that also unpacks eight rows at a time.
 pub(super) trait Eight: Unpack {
-    /// The order of its integers.
-    const ORDER: Order;
-
     /// Unpacks eight rows; they are block `index` of theirs, or the `index`th two blocks of thirty-two columns.
     fn unpack_eight<S: Simd>(s: S, rows: BlockRows, index: usize, to: &mut impl Meet<S>);
 }

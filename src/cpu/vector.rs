@@ -165,9 +165,9 @@ pub(crate) trait Simd: Copy {
         let x = self.to_array(x);
         self.load(&std::array::from_fn(|i| x[i ^ 1]))
     }
-    /// In each four lanes, what was `N` lanes behind, those of the start behind those of the end.
+    /// Every four lanes turned, so that what was `N` lanes behind the first of them is in it.
     #[inline(always)]
-    fn from_next<const N: i32>(self, x: Self::F) -> Self::F {
+    fn turned<const N: i32>(self, x: Self::F) -> Self::F {
         let x = self.to_array(x);
         self.load(&std::array::from_fn(|i| x[i & !3 | (i + N as usize) & 3]))
     }

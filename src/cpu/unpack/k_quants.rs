@@ -2,7 +2,6 @@
 
 use super::legacy::{nibbles, table};
 use super::{BlockRows, Columns, Eight, Meet, Sink, Unpack, eight_rows};
-use crate::cpu::stream::Order;
 use crate::cpu::vector::Simd;
 use crate::quant::{BlockIQ4_XS, BlockQ2_K, BlockQ3_K, BlockQ4_K, BlockQ5_K, BlockQ6_K, IQ4_VALUES};
 
@@ -103,12 +102,10 @@ impl Unpack for BlockQ4_K {
         }
     }
 
-    eight_rows!();
+    eight_rows!(Halves);
 }
 
 impl Eight for BlockQ4_K {
-    const ORDER: Order = Order::Halves;
-
     #[inline(always)]
     fn unpack_eight<S: Simd>(s: S, rows: BlockRows, index: usize, to: &mut impl Meet<S>) {
         let (scale, min) = factors_k4_eight(s, rows.twice().load(s, 0));
@@ -152,12 +149,10 @@ impl Unpack for BlockQ5_K {
         }
     }
 
-    eight_rows!();
+    eight_rows!(Halves);
 }
 
 impl Eight for BlockQ5_K {
-    const ORDER: Order = Order::Halves;
-
     #[inline(always)]
     fn unpack_eight<S: Simd>(s: S, rows: BlockRows, index: usize, to: &mut impl Meet<S>) {
         let (scale, min) = factors_k4_eight(s, rows.twice().load(s, 0));
@@ -222,12 +217,10 @@ impl Unpack for BlockQ6_K {
         }
     }
 
-    eight_rows!();
+    eight_rows!(Halves);
 }
 
 impl Eight for BlockQ6_K {
-    const ORDER: Order = Order::Halves;
-
     #[inline(always)]
     fn unpack_eight<S: Simd>(s: S, rows: BlockRows, index: usize, to: &mut impl Meet<S>) {
         let d = rows.twice().half(s, 208);

@@ -1,7 +1,6 @@
 //! The formats with blocks of thirty-two: one scale, perhaps a minimum, then the integers.
 
 use super::{BlockRows, Columns, Eight, Meet, Sink, Unpack, eight_rows};
-use crate::cpu::stream::Order;
 use crate::cpu::vector::Simd;
 use crate::quant::{
     BlockIQ4_NL, BlockMXFP4, BlockQ4_0, BlockQ4_1, BlockQ5_0, BlockQ5_1, BlockQ8_0, IQ4_VALUES, MXFP4_VALUES,
@@ -56,12 +55,10 @@ macro_rules! one_piece {
                 sink.take(index, Columns { q, scale: [scale; 2], min: [min; 2] });
             }
 
-            eight_rows!();
+            eight_rows!(Blocks);
         }
 
         impl Eight for $block {
-            const ORDER: Order = Order::Blocks;
-
             #[inline(always)]
             fn unpack_eight<S: Simd>($s: S, $rows: BlockRows, index: usize, to: &mut impl Meet<S>) {
                 let (q, scale, min) = $body;

@@ -170,7 +170,7 @@ impl Simd for Avx512 {
         op!(_mm512_srli_epi32::<N>(a))
     }
     #[inline(always)]
-    fn from_next<const N: i32>(self, x: __m512) -> __m512 {
+    fn turned<const N: i32>(self, x: __m512) -> __m512 {
         match N {
             1 => op!(_mm512_permute_ps::<0b00_11_10_01>(x)),
             2 => op!(_mm512_permute_ps::<0b01_00_11_10>(x)),
