@@ -93,6 +93,23 @@ for after in (0.005, 0.01, 0.02, 0.04):
                 self.assertEqual(run(script), (0, "interrupted\n" * 4, ""))
 
     @unittest.skipIf(sys.platform == "win32", "signals of another kind")
+    def test_ctrl_c_while_a_call_ends_gives_its_handler_back(self):
+        script = """
+session = pumice.Model(PATH).session()
+stop = pumice._watch._Listener.stop
+def late(listener):
+    signal.raise_signal(signal.SIGINT)
+    stop(listener)
+pumice._watch._Listener.stop = late
+try:
+    session.complete('It was', temperature=0)
+except KeyboardInterrupt:
+    print("interrupted")
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+"""
+        self.assertEqual(run(script), (0, "interrupted\n", ""))
+
+    @unittest.skipIf(sys.platform == "win32", "signals of another kind")
     def test_ctrl_c_ends_a_long_prompt_within_its_one_call(self):
         script = """
 model = pumice.Model(PATH)

@@ -79,12 +79,15 @@ class Watch:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        thread.watch = self._outer
         _active.discard(self)
-        if self._listener is not None:
-            self._listener.stop()
-        if self._replaced:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            if self._listener is not None:
+                self._listener.stop()
+            if self._replaced:
+                # Until here Ctrl-C finds this watch and leaves its mark: raised in between, it would leave the handler.
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+        finally:
+            thread.watch = self._outer
         if self.interrupted:
             raise (SystemExit if _ending else KeyboardInterrupt) from None
 
