@@ -250,8 +250,8 @@ impl Store {
     }
 }
 
-/// Asks for as many bytes at `ahead` as thirty-two columns of sixteen rows take, those of columns `at`. Sixteen streams
-/// a row apart defeat the hardware's prefetcher, but their next tile is contiguous. A few lines at a time: all of a
+/// Asks for as many bytes at `ahead` as thirty-two columns of sixteen rows take, or sixty-four of eight, the `at`th of
+/// them. Streams a row apart defeat the hardware's prefetcher, but the next rows are contiguous. A few lines at a time: all of a
 /// super-block's at once would fill the queues that the loads here wait in. As many for all columns: a line that two
 /// ask for costs less than finding that out. They come into the nearest cache only if it has nothing better to hold.
 #[inline(always)]
