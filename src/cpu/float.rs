@@ -171,9 +171,7 @@ fn sixteen_rows<S: Simd, W: Float>(s: S, weights: &[u8], x: &[f32]) -> [f32; 16]
     let (parts, last) = x.as_chunks::<PART>();
     let mut sum = s.splat(0.0);
     for (i, x) in parts.iter().enumerate() {
-        for line in 0..PART * W::BYTES / 4 {
-            s.prefetch_near(ahead.wrapping_add(16 * i * PART * W::BYTES + 64 * line));
-        }
+        fetch::<S, W>(s, ahead, i);
         // SAFETY: there are as many whole parts in every row.
         sum = s.add(sum, unsafe { one_part::<S, W>(s, rows, i, x) });
     }
@@ -196,9 +194,7 @@ fn four_rows<S: Simd, W: Float>(s: S, weights: &[u8], x: &[f32]) -> [f32; 16] {
     for first in [0, 4, 8, 12] {
         let (ahead, mut sum) = (rows.row(first + 4), s.splat(0.0));
         for (i, x) in fours.iter().enumerate() {
-            for line in 0..PART * W::BYTES / 4 {
-                s.prefetch_near(ahead.wrapping_add(16 * i * PART * W::BYTES + 64 * line));
-            }
+            fetch::<S, W>(s, ahead, i);
             // Of the first, every fourth lane counts, of the others, those behind.
             let mut part = [s.splat(0.0); 4];
             for at in (0..PART * W::BYTES).step_by(64) {
@@ -222,6 +218,14 @@ fn four_rows<S: Simd, W: Float>(s: S, weights: &[u8], x: &[f32]) -> [f32; 16] {
         }
     }
     sums
+}
+
+/// Asks for as many bytes at `ahead` as a part of sixteen rows takes, or four of four, the `at`th of them.
+#[inline(always)]
+fn fetch<S: Simd, W: Float>(s: S, ahead: *const u8, at: usize) {
+    for line in 0..PART * W::BYTES / 4 {
+        s.prefetch_near(ahead.wrapping_add(16 * at * PART * W::BYTES + 64 * line));
+    }
 }
 
 /// A part of sixteen rows times a token's.

@@ -125,7 +125,7 @@ impl BlockRows {
     #[inline(always)]
     fn load<S: Simd>(self, s: S, at: usize) -> [S::I; 4] {
         assert!(at + 16 <= self.bytes, "within the block"); // constants: the check is gone when compiled
-        // SAFETY: `Rows::new` saw sixteen strides of bytes, and `Rows::block` was promised this block in each.
+        // SAFETY: `Rows::new` saw sixteen strides of bytes, and whatever made this was promised that its blocks are there.
         unsafe { s.load_rows(self.base.add(at), self.strides) }
     }
 

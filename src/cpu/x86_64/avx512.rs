@@ -255,17 +255,7 @@ impl Simd for Avx512 {
                 })
             }};
         }
-        let (z0, z1, z2, z3) = (four!(0), four!(1), four!(2), four!(3));
-        op!({
-            let (a, b) = (_mm512_unpacklo_epi32(z0, z1), _mm512_unpackhi_epi32(z0, z1));
-            let (c, d) = (_mm512_unpacklo_epi32(z2, z3), _mm512_unpackhi_epi32(z2, z3));
-            [
-                _mm512_unpacklo_epi64(a, c),
-                _mm512_unpackhi_epi64(a, c),
-                _mm512_unpacklo_epi64(b, d),
-                _mm512_unpackhi_epi64(b, d),
-            ]
-        })
+        self.transpose_quarters([four!(0), four!(1), four!(2), four!(3)])
     }
 
     #[inline(always)]
@@ -278,15 +268,8 @@ impl Simd for Avx512 {
         // A 16 x 16 transpose of dwords: within the quarters of four rows, then the quarters among each other.
         let mut quarters = rows;
         for i in 0..4 {
-            let [a, b, c, d] = [rows[4 * i], rows[4 * i + 1], rows[4 * i + 2], rows[4 * i + 3]];
-            op!({
-                let (ab, ab_high) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-                let (cd, cd_high) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
-                quarters[4 * i] = _mm512_unpacklo_epi64(ab, cd);
-                quarters[4 * i + 1] = _mm512_unpackhi_epi64(ab, cd);
-                quarters[4 * i + 2] = _mm512_unpacklo_epi64(ab_high, cd_high);
-                quarters[4 * i + 3] = _mm512_unpackhi_epi64(ab_high, cd_high);
-            });
+            let four = self.transpose_quarters([rows[4 * i], rows[4 * i + 1], rows[4 * i + 2], rows[4 * i + 3]]);
+            quarters[4 * i..][..4].copy_from_slice(&four);
         }
         for i in 0..4 {
             let [a, b, c, d] = [quarters[i], quarters[4 + i], quarters[8 + i], quarters[12 + i]];
@@ -309,5 +292,22 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn prefetch_near(self, at: *const u8) {
         op!(_mm_prefetch::<_MM_HINT_T0>(at.cast()))
+    }
+}
+
+impl Avx512 {
+    /// A 4 x 4 transpose of dwords within each quarter.
+    #[inline(always)]
+    fn transpose_quarters(self, [a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
+        op!({
+            let (ab, ab_high) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+            let (cd, cd_high) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+            [
+                _mm512_unpacklo_epi64(ab, cd),
+                _mm512_unpackhi_epi64(ab, cd),
+                _mm512_unpacklo_epi64(ab_high, cd_high),
+                _mm512_unpackhi_epi64(ab_high, cd_high),
+            ]
+        })
     }
 }
