@@ -1,7 +1,7 @@
 //! Activations as integers: what quantized weights are multiplied with.
 //!
-//! Thirty-two values share an f32 scale, the greatest magnitude over 127; each is the nearest integer (ties to even)
-//! of value / scale. A [`Panel`] holds the same thirty-two positions of several tokens side by side, in the order in
+//! Thirty-two values share an f32 scale, the greatest magnitude over 127, or zero if that is below 2^-90; each is the nearest
+//! integer (ties to even) of value / scale. A [`Panel`] holds the same thirty-two positions of several tokens side by side, in the order in
 //! which a matmul reads them, with the sums that weights with an offset or a minimum need.
 //!
 //! A token that is to be fine, to sixteen bits, has two places: what the rounding of the first leaves is rounded once more
@@ -11,6 +11,10 @@ use super::vector::Simd;
 
 /// 1.5 * 2^23: added to a number of at most 2^22, it leaves the nearest integer in the low bits.
 const MAGIC: f32 = 12_582_912.0;
+
+/// 2^-90: thirty-two values that are all smaller count as zeros. Their products with scales of weights, 2^-24 at least, could
+/// be subnormal numbers, which cost a fused multiply-add tens of cycles; a SwiGLU makes many of them of large gates.
+const TINY: f32 = f32::from_bits((127 - 90) << 23);
 
 /// Values that share a scale.
 pub(super) const BLOCK: usize = 32;
@@ -86,8 +90,8 @@ impl<const NT: usize> Panel<NT> {
     #[inline(always)]
     pub(super) fn set<S: Simd>(&mut self, s: S, t: usize, x: [S::F; 2]) -> [S::F; 2] {
         let greatest = s.greatest(s.max(size(s, x[0]), size(s, x[1])));
-        self.scale[t] = greatest / 127.0;
-        let inverse = if greatest > 0.0 { 127.0 / greatest } else { 0.0 };
+        self.scale[t] = if greatest < TINY { 0.0 } else { greatest / 127.0 };
+        let inverse = if greatest >= TINY { 127.0 / greatest } else { 0.0 };
         // The low byte is the integer, rounded to nearest even; what is not finite gives some integer.
         let mut integers = x;
         for half in 0..2 {

@@ -352,10 +352,12 @@ pub(super) fn step<S: Simd, K: Kind, const NT: usize>(
             }
         } else {
             for i in fours::<K>(g) {
+                let w = [columns.q[4 * i], columns.q[4 * i + 1], columns.q[4 * i + 2], columns.q[4 * i + 3]];
+                let mut x = [w; NT];
                 for t in 0..NT {
-                    let w = [columns.q[4 * i], columns.q[4 * i + 1], columns.q[4 * i + 2], columns.q[4 * i + 3]];
-                    dot[t] = four::<S, K>(s, dot[t], w, splat4(s, &panel.q[t], i));
+                    x[t] = splat4(s, &panel.q[t], i);
                 }
+                dot = four::<S, K, NT>(s, dot, w, x);
             }
         }
         for t in 0..NT {
@@ -386,20 +388,31 @@ pub(super) fn fours<K: Kind>(g: usize) -> Range<usize> {
     g * 2 / K::GROUPS..(g + 1) * 2 / K::GROUPS
 }
 
-/// Four times four columns more. Weights that share a scale among thirty-two have at most five
-/// bits here, those among sixteen at most six, or they are wide: that is how many sums of pairs fit into an i16.
+/// Four times four columns more, of `N` places that meet the same weights: one after the other, so that few registers hold
+/// them. Weights that share a scale among thirty-two have at most five bits here, those among sixteen at most six, or they are
+/// wide: that is how many sums of pairs fit into an i16.
 #[inline(always)]
-pub(super) fn four<S: Simd, K: Kind>(s: S, mut dot: S::I, w: [S::I; 4], x: [S::I; 4]) -> S::I {
-    if K::WIDE {
-        for k in 0..4 {
-            dot = s.dot4_wide(dot, w[k], x[k]);
+pub(super) fn four<S: Simd, K: Kind, const N: usize>(
+    s: S,
+    mut dots: [S::I; N],
+    w: [S::I; 4],
+    x: [[S::I; 4]; N],
+) -> [S::I; N] {
+    let mut pairs = [s.splat_i(0); N];
+    for k in 0..4 {
+        for t in 0..N {
+            if K::WIDE || S::DOTS {
+                dots[t] = dot4::<S, K>(s, dots[t], w[k], x[t][k]);
+                continue;
+            }
+            pairs[t] = s.pairs(pairs[t], w[k], x[t][k]);
+            if k == 3 || K::GROUPS == 2 && k == 1 {
+                dots[t] = s.add_pairs(dots[t], pairs[t]);
+                pairs[t] = s.splat_i(0);
+            }
         }
-        dot
-    } else if K::GROUPS == 1 {
-        s.dots(dot, w, x)
-    } else {
-        s.dots(s.dots(dot, [w[0], w[1]], [x[0], x[1]]), [w[2], w[3]], [x[2], x[3]])
     }
+    dots
 }
 
 /// Four columns more.

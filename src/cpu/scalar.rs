@@ -47,6 +47,7 @@ impl Simd for Scalar {
     const WIDE_OFFSET: i32 = 0;
     const QUERIES: usize = 1;
     const PAIRS: bool = false;
+    const DOTS: bool = true;
 
     #[inline(never)]
     fn call<T: Task<Self>>(self, task: T) {

@@ -281,16 +281,15 @@ impl<'a, S: Simd, U: Unpack, const NT: usize> EightRows<'a, S, U, NT> {
     }
 
     #[inline(always)]
-    fn dots_of<K: Kind>(&self, mut dot: [S::I; NT], at: usize, k: usize, q: [S::I; 4]) -> [S::I; NT] {
+    fn dots_of<K: Kind>(&self, dot: [S::I; NT], at: usize, k: usize, q: [S::I; 4]) -> [S::I; NT] {
         let (s, pair) = (self.s, self.pair(at));
+        let mut x = [q; NT];
         for t in 0..NT {
-            let mut x = q;
             for i in 0..4 {
-                x[i] = s.splat2_i(pair.q[t][k + i]);
+                x[t][i] = s.splat2_i(pair.q[t][k + i]);
             }
-            dot[t] = four::<S, K>(s, dot[t], q, x);
         }
-        dot
+        four::<S, K, NT>(s, dot, q, x)
     }
 
     /// What the dot products of thirty-two columns, or two of them, start from.

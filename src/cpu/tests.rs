@@ -30,18 +30,13 @@ impl Random {
     fn weights(&mut self, ty: GgmlType, elements: usize) -> Vec<u8> {
         use GgmlType::*;
         let mut bytes: Vec<u8> = (0..ty.row_bytes(elements).unwrap()).map(|_| self.next() as u8).collect();
-        let halves: &[usize] = match ty {
+        match ty {
             F32 => return self.floats(elements).iter().flat_map(|x| x.to_le_bytes()).collect(),
-            F16 | Q4_0 | Q5_0 | Q8_0 | IQ4_NL | IQ4_XS => &[0],
-            Q4_1 | Q5_1 | Q4_K | Q5_K => &[0, 2],
-            Q2_K => &[80, 82],
-            Q3_K => &[108],
-            Q6_K => &[208],
-            MXFP4 => &[],
-            _ => return bytes.chunks_exact(2).flat_map(|_| self.float().to_le_bytes()[2..].to_vec()).collect(),
-        };
+            BF16 => return bytes.chunks_exact(2).flat_map(|_| self.float().to_le_bytes()[2..].to_vec()).collect(),
+            _ => {}
+        }
         for block in bytes.chunks_exact_mut(ty.block_bytes()) {
-            for &at in halves {
+            for &at in scales(ty) {
                 let scale = if self.next().is_multiple_of(16) { 0.0 } else { self.float() / 8.0 };
                 block[at..at + 2].copy_from_slice(&half::f16::from_f32(scale).to_le_bytes());
             }
@@ -50,6 +45,20 @@ impl Random {
             }
         }
         bytes
+    }
+}
+
+/// Where the f16 scales, and minimums, of a block are.
+fn scales(ty: GgmlType) -> &'static [usize] {
+    use GgmlType::*;
+    match ty {
+        F16 | Q4_0 | Q5_0 | Q8_0 | IQ4_NL | IQ4_XS => &[0],
+        Q4_1 | Q5_1 | Q4_K | Q5_K => &[0, 2],
+        Q2_K => &[80, 82],
+        Q3_K => &[108],
+        Q6_K => &[208],
+        MXFP4 => &[],
+        _ => unreachable!("{ty} has no blocks"),
     }
 }
 
@@ -111,6 +120,44 @@ fn matmul_is_scalar_bit_for_bit() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn sums_of_the_greatest_integers_are_exact() {
+    let cols = 256;
+    for ty in types().filter(|ty| ty.block_len() > 1) {
+        for (fill, x) in [(0xff, 1.0), (0xff, -1.0), (0x80, 1.0), (0x80, -1.0), (0x00, 1.0), (0x00, -1.0)] {
+            let mut data = vec![fill; 16 * ty.row_bytes(cols).unwrap()];
+            for (block, kept) in data
+                .chunks_exact_mut(ty.block_bytes())
+                .zip(Random(3).weights(ty, 16 * cols).chunks_exact(ty.block_bytes()))
+            {
+                scales(ty).iter().for_each(|at| block[*at..at + 2].copy_from_slice(&kept[*at..at + 2]));
+            }
+            let m = Matrix { ty, data: &data, rows: 16, cols };
+            for tokens in [1, 2, 4] {
+                let x = vec![x; tokens * cols];
+                let expected = product(scalar(), 1, &x, false, m);
+                for k in Kernels::available() {
+                    let got = product(k, 1, &x, false, m);
+                    assert_eq!(bits(&got), bits(&expected), "{} {ty} {fill:#x}, {tokens} tokens", k.name());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn activations_too_small_to_count_are_zeros() {
+    let mut random = Random(4);
+    let data = random.weights(GgmlType::Q4_0, 16 * 64);
+    let m = Matrix { ty: GgmlType::Q4_0, data: &data, rows: 16, cols: 64 };
+    let tiny: Vec<f32> = random.floats(64).iter().map(|x| x * 1e-28).collect();
+    let small: Vec<f32> = random.floats(64).iter().map(|x| x * 1e-25).collect();
+    for k in Kernels::available() {
+        assert_eq!(product(k, 1, &tiny, true, m), [0.0; 16], "{}", k.name());
+        assert!(product(k, 1, &small, true, m).iter().any(|x| *x != 0.0), "{}", k.name());
     }
 }
 

@@ -220,7 +220,7 @@ impl<S: Simd, K: Kind> Task<S> for Pass<'_, K> {
                 pairs::<S, K>(s, tile, panels, offset, sums);
             } else {
                 for i in 0..2 {
-                    if K::HAS_MIN {
+                    if K::HAS_MIN || K::GROUPS == 2 {
                         single::<S, K, 2, 0>(s, tile, i, panels, offset, sums);
                         single::<S, K, 2, 2>(s, tile, i, panels, offset, sums);
                     } else {
@@ -276,7 +276,7 @@ fn pairs<S: Simd, K: Kind>(s: S, tile: &[[TileBlock; 2]], panels: &[Panel<TOGETH
 }
 
 /// `N` places, from the `T`th on, by the `i`th sixteen rows: for instruction sets with half as many registers of half the
-/// length, which hold two places with their minimums, or four without, if what is spilled is little.
+/// length, which hold two places, or four of a group of thirty-two columns without a minimum, if what is spilled is little.
 #[inline(always)]
 fn single<S: Simd, K: Kind, const N: usize, const T: usize>(
     s: S,
@@ -297,16 +297,16 @@ fn single<S: Simd, K: Kind, const N: usize, const T: usize>(
             for t in 0..N {
                 dots[t] = start::<S, K, _>(s, panel, group, T + t, offset);
             }
-            for first in (0..N).step_by(2) {
-                for half in fours::<K>(group) {
-                    let mut w = [s.splat_i(0); 4];
-                    for k in 0..4 {
-                        w[k] = s.load_i(&block.q[4 * half + k]);
-                    }
-                    for t in first..first + 2 {
-                        dots[t] = four::<S, K>(s, dots[t], w, splat4(s, &panel.q[T + t], half));
-                    }
+            for half in fours::<K>(group) {
+                let mut w = [s.splat_i(0); 4];
+                for k in 0..4 {
+                    w[k] = s.load_i(&block.q[4 * half + k]);
                 }
+                let mut x = [w; N];
+                for t in 0..N {
+                    x[t] = splat4(s, &panel.q[T + t], half);
+                }
+                dots = four::<S, K, N>(s, dots, w, x);
             }
             let factors = [s.load(&block.scale[group]), s.load(&block.min[group])];
             for t in 0..N {

@@ -24,6 +24,9 @@ pub(crate) trait Simd: Copy {
     /// their groups meets.
     const PAIRS: bool;
 
+    /// Whether [`Simd::dot4`] is one instruction. If it is not, sums of [`Simd::pairs`] take fewer.
+    const DOTS: bool;
+
     /// Runs a task in a function of its own, compiled for these lanes: what it is generic over decides how often there is
     /// code for it, not where it is called.
     fn call<T: Task<Self>>(self, task: T);
@@ -82,13 +85,15 @@ pub(crate) trait Simd: Copy {
 
     /// Adds to each lane the exact dot product of its four bytes, each 0 to 127, with those of `x`.
     fn dot4(self, acc: Self::I, w: Self::I, x: Self::I) -> Self::I;
-    /// Adds `N` of these, of bytes so small that no lane's sum of `N` pairs of products leaves an i16.
+    /// For lanes that are not [`Simd::DOTS`]: adds to the two i16 of each lane the sums of its pairs of products.
     #[inline(always)]
-    fn dots<const N: usize>(self, mut acc: Self::I, w: [Self::I; N], x: [Self::I; N]) -> Self::I {
-        for i in 0..N {
-            acc = self.dot4(acc, w[i], x[i]);
-        }
-        acc
+    fn pairs(self, pairs: Self::I, w: Self::I, x: Self::I) -> Self::I {
+        self.dot4(pairs, w, x)
+    }
+    /// Adds to each lane what its two i16 are together, from 0 and [`Simd::pairs`] of which none left them.
+    #[inline(always)]
+    fn add_pairs(self, acc: Self::I, pairs: Self::I) -> Self::I {
+        self.add_i(acc, pairs)
     }
     /// Signed bytes in the form that [`Simd::dot4_wide`] takes.
     fn wide(self, w: Self::I) -> Self::I;

@@ -46,6 +46,7 @@ impl Simd for Avx2 {
     const WIDE_OFFSET: i32 = 0;
     const QUERIES: usize = 2;
     const PAIRS: bool = false;
+    const DOTS: bool = false;
 
     #[inline(always)]
     fn call<T: Task<Self>>(self, task: T) {
@@ -225,12 +226,12 @@ impl Simd for Avx2 {
         self.add_i(acc, self.madd(w, x))
     }
     #[inline(always)]
-    fn dots<const N: usize>(self, acc: [__m256i; 2], w: [[__m256i; 2]; N], x: [[__m256i; 2]; N]) -> [__m256i; 2] {
-        let mut pairs = op!([_mm256_setzero_si256(); 2]);
-        for i in 0..N {
-            let products = both!(_mm256_maddubs_epi16, w[i], x[i]);
-            pairs = both!(_mm256_add_epi16, pairs, products);
-        }
+    fn pairs(self, pairs: [__m256i; 2], w: [__m256i; 2], x: [__m256i; 2]) -> [__m256i; 2] {
+        let products = both!(_mm256_maddubs_epi16, w, x);
+        both!(_mm256_add_epi16, pairs, products)
+    }
+    #[inline(always)]
+    fn add_pairs(self, acc: [__m256i; 2], pairs: [__m256i; 2]) -> [__m256i; 2] {
         let ones = op!(_mm256_set1_epi16(1));
         self.add_i(acc, both!(_mm256_madd_epi16, pairs, [ones; 2]))
     }

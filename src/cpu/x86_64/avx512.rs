@@ -46,6 +46,7 @@ impl Simd for Avx512 {
     const WIDE_OFFSET: i32 = 128;
     const QUERIES: usize = 8;
     const PAIRS: bool = true;
+    const DOTS: bool = true;
 
     #[inline(always)]
     fn call<T: Task<Self>>(self, task: T) {
