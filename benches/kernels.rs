@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use bytemuck::{Pod, Zeroable};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
-use pumice::cpu::{HeadPages, KvType, Matrix, PAGE, Peaks, Query, Workspace, matmul};
+use pumice::cpu::{HeadPages, KvType, Matrix, PAGE, Peaks, Query, Room, Workspace, matmul};
 use pumice::pool::{Pool, Team};
 use pumice::quant::{GgmlType, is_supported};
 use pumice::{Kernels, Result};
@@ -157,11 +157,12 @@ fn attention(c: &mut Criterion, machine: &mut Machine, ty: KvType, queries: usiz
     for kernels in tables() {
         let bytes = pages.len() * ty.part_bytes(HEAD_DIM);
         let work = Work { bytes, memory: false, macs: 2 * queries * positions * HEAD_DIM, dots: false };
+        let mut room = Room::default();
         machine.bench(&mut group, &id, kernels, work, |_| {
             let mut queries: Vec<_> = (q.chunks(HEAD_DIM).zip(out.chunks_mut(HEAD_DIM)))
                 .map(|(q, out)| Query { q, sees: 0..positions, out })
                 .collect();
-            kernels.attend(&head, &mut queries);
+            kernels.attend(&head, &mut queries, &mut room);
         });
     }
 }

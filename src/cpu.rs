@@ -28,7 +28,7 @@ mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
-pub use attention::{HeadPages, PART, Query};
+pub use attention::{HeadPages, PART, Query, Room};
 pub use kv::{KvType, MAX_HEAD_DIM, PAGE};
 pub use matmul::{Cols, Matrix, Workspace, feed_forward, fuses, matmul};
 pub use panel::Activations;

@@ -3,19 +3,22 @@
 //! A score is one chain over head_dim with the keys in the lanes, an output one chain over positions with the dimensions
 //! in the lanes, for which pages are laid out as [`super::kv`] says. No horizontal sum is needed.
 //!
-//! The softmax of a page is computed on its own: m = max score, p = exp(score - m), l = sum of p, o = sum of p * value;
-//! pages are then merged in order (Milakov and Gimelshein, 2018, arXiv:1805.02867):
+//! The softmax of a page is computed on its own, with powers of two, since queries come multiplied with log2(e): m = max score,
+//! p = 2^(score - m), l = sum of p, o = sum of p * value; pages are then merged in order (Milakov and Gimelshein, 2018,
+//! arXiv:1805.02867):
 //!
 //! ```text
-//! M' = max(M, m)    a = exp(M - M')    b = exp(m - M')    L' = fma(L, a, l * b)    O' = fma(O, a, o * b)
+//! M' = max(M, m)    a = 2^(M - M')    b = 2^(m - M')    L' = fma(L, a, l * b)    O' = fma(O, a, o * b)
 //! ```
 //!
 //! so a query's result does not depend on who else is computed with it, nor on who computes which page.
 
 use std::ops::Range;
 
-use super::kv::{Cache, FEW, KvType, MAX_HEAD_DIM, PAGE, Panels, Values, fetch};
-use super::math::exp;
+use bytemuck::{Pod, Zeroable};
+
+use super::kv::{Cache, FEW, KvType, MAX_HEAD_DIM, PAGE, Panels, Values, chains, fetch};
+use super::math::exp2;
 use super::panel::Panel;
 use super::vector::Simd;
 
@@ -40,7 +43,7 @@ impl<'a> HeadPages<'a> {
 
 /// One query and where its result goes.
 pub struct Query<'a> {
-    /// `head_dim` values, already scaled.
+    /// `head_dim` values, already multiplied with the scale of scores and log2(e).
     pub q: &'a [f32],
     /// Positions it sees, at least one.
     pub sees: Range<usize>,
@@ -55,13 +58,58 @@ pub const PART: usize = 2;
 /// Registers' worth of a head's output.
 const CHUNKS: usize = MAX_HEAD_DIM / 16;
 
-/// The weights of a page's positions.
-type Weights = [[f32; 16]; PAGE / 16];
+/// The weights of a page's positions. Aligned, as all that is loaded a register at a time: half of the others cross lines.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Weights([[f32; 16]; PAGE / 16]);
 
-/// Computes attention for all queries, a few at a time so that they share what is loaded.
+impl Weights {
+    const NOTHING: Self = Self([[0.0; 16]; PAGE / 16]);
+
+    #[inline(always)]
+    fn load<S: Simd>(&self, s: S) -> [S::F; PAGE / 16] {
+        let mut all = [s.splat(0.0); PAGE / 16];
+        for (all, weights) in all.iter_mut().zip(&self.0) {
+            *all = s.load(weights);
+        }
+        all
+    }
+}
+
+/// Sixteen numbers that were widened.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+struct Wide([f32; 16]);
+
+/// Room for many queries that go through a head's pages together; made once, used again and again.
+#[derive(Default)]
+pub struct Room {
+    running: Vec<Running>,
+    weights: Vec<Weights>,
+    wide: Vec<Wide>,
+}
+
+/// Computes attention for all queries, a few at a time so that they share what is loaded. Where these are too few to hide the
+/// widening of numbers behind their multiply-adds, many go through each page together, and share that, too. (Eight hide it: to
+/// widen for twenty-four takes 12 % of the time there, and saves 6.)
 #[inline(always)]
-pub(super) fn attend<S: Simd, K: Cache>(s: S, head: &HeadPages, queries: &mut [Query]) {
+pub(super) fn attend<S: Simd, K: Cache>(s: S, head: &HeadPages, queries: &mut [Query], room: &mut Room) {
     let mut rest = queries;
+    if K::WIDENED && S::QUERIES < 8 && rest.len() > S::QUERIES {
+        let (queries, after) = rest.split_at_mut(rest.len() / S::QUERIES * S::QUERIES);
+        let Room { running, weights, wide } = room;
+        running.clear();
+        running.resize(queries.len(), Running::NOTHING);
+        weights.resize(queries.len(), Weights::NOTHING);
+        wide.resize(2 * PAGE.max(head.head_dim), Wide([0.0; 16]));
+        let state = State { running, weights, wide: bytemuck::cast_slice_mut(wide) };
+        match S::QUERIES {
+            8 => through::<S, K, 8, true>(s, head, queries, state),
+            2 => through::<S, K, 2, true>(s, head, queries, state),
+            _ => through::<S, K, 1, true>(s, head, queries, state),
+        }
+        rest = after;
+    }
     while !rest.is_empty() {
         let n = match rest.len().min(S::QUERIES) {
             8.. if !K::FEW => 8,
@@ -81,8 +129,16 @@ pub(super) fn attend<S: Simd, K: Cache>(s: S, head: &HeadPages, queries: &mut [Q
     }
 }
 
+/// `N` queries by themselves.
+#[inline(always)]
+fn some<S: Simd, K: Cache, const N: usize>(s: S, head: &HeadPages, queries: &mut [Query]) {
+    let (mut running, mut weights) = ([Running::NOTHING; N], [Weights::NOTHING; N]);
+    let state = State { running: &mut running, weights: &mut weights, wide: &mut [] };
+    through::<S, K, N, false>(s, head, queries, state);
+}
+
 /// Which of a page's positions a query sees: none if it ends before the page, or begins behind it.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Seen {
     start: usize,
     end: usize,
@@ -94,71 +150,138 @@ impl Seen {
         let within = |position: usize| position.saturating_sub(page * PAGE).min(PAGE);
         Self { start: within(sees.start), end: within(sees.end) }
     }
+
+    /// Fills in what is not seen.
+    #[inline(always)]
+    fn hide(self, weights: &mut Weights, with: f32) {
+        let weights = weights.0.as_flattened_mut();
+        weights[..self.start].fill(with);
+        weights[self.end..].fill(with);
+    }
 }
 
-/// A query's softmax over the pages so far.
+/// A query's softmax over the pages so far, and what it sees of the page at hand.
 #[derive(Clone, Copy)]
+#[repr(C, align(64))]
 struct Running {
+    out: [[f32; 16]; CHUNKS],
+    soft: Soft,
+    /// What the output so far and the page's own are multiplied with.
+    factors: [f32; 2],
+    seen: Seen,
+}
+
+/// The greatest score, and the sum of the weights that are relative to it.
+#[derive(Clone, Copy)]
+struct Soft {
     max: f32,
     sum: f32,
-    out: [[f32; 16]; CHUNKS],
 }
 
+impl Running {
+    const NOTHING: Self = Self {
+        out: [[0.0; 16]; CHUNKS],
+        soft: Soft { max: f32::NEG_INFINITY, sum: 0.0 },
+        factors: [0.0; 2],
+        seen: Seen { start: 0, end: 0 },
+    };
+}
+
+/// What queries have on their way through a head's pages.
+struct State<'a> {
+    running: &'a mut [Running],
+    /// By query, of the page at hand.
+    weights: &'a mut [Weights],
+    /// What is widened for all of them.
+    wide: &'a mut [[f32; 16]],
+}
+
+/// Groups of `N` queries go through all pages: one group, or any number that share what is widened.
 #[inline(always)]
-fn some<S: Simd, K: Cache, const N: usize>(s: S, head: &HeadPages, queries: &mut [Query]) {
-    let mut running = [Running { max: f32::NEG_INFINITY, sum: 0.0, out: [[0.0; 16]; CHUNKS] }; N];
+fn through<S: Simd, K: Cache, const N: usize, const WIDE: bool>(
+    s: S,
+    head: &HeadPages,
+    queries: &mut [Query],
+    state: State,
+) {
+    let State { running, weights, wide } = state;
     let first = queries.iter().map(|q| q.sees.start).min().unwrap_or(0);
     let end = queries.iter().map(|q| q.sees.end).max().unwrap_or(0);
-    let mut q: [&[f32]; N] = [&[]; N];
-    for i in 0..N {
-        q[i] = queries[i].q;
-    }
     let mut panels: Panels<N> = [Panel::ZERO; _];
-    K::panels(s, q, &mut panels);
+    K::panels(s, numbers(queries), &mut panels);
     for page in first / PAGE..end.div_ceil(PAGE) {
         let part = head.part(page);
         let next = if (page + 1) * PAGE < end { head.part(page + 1) } else { part }.as_ptr();
-        let mut weights = [[[0.0f32; 16]; PAGE / 16]; N];
         let reach = Seen::of(&(first..end), page);
+        let groups = || queries.as_chunks::<N>().0.iter();
         for tile in (reach.start / 32 * 2..reach.end.div_ceil(16)).step_by(2) {
-            let scores = K::scores(s, part, tile, q, &panels);
+            if WIDE {
+                widen::<S, K>(s, K::keys(part, head.head_dim, tile), wide);
+                let bytes = part.len() / (PAGE / 32);
+                fetch(s, next.wrapping_add(tile / 2 * bytes), bytes);
+            }
+            for (queries, weights) in groups().zip(weights.as_chunks_mut::<N>().0) {
+                let scores = match WIDE {
+                    true => chains(s, wide, numbers(queries), None),
+                    false => K::scores(s, part, tile, numbers(queries), &panels),
+                };
+                for i in 0..N {
+                    weights[i].0[tile] = s.to_array(scores[i][0]);
+                    weights[i].0[tile + 1] = s.to_array(scores[i][1]);
+                }
+            }
+        }
+        let rest = running.as_chunks_mut::<N>().0.iter_mut().zip(weights.as_chunks_mut::<N>().0);
+        for (queries, (running, weights)) in groups().zip(rest) {
             for i in 0..N {
-                weights[i][tile] = s.to_array(scores[i][0]);
-                weights[i][tile + 1] = s.to_array(scores[i][1]);
+                running[i].seen = Seen::of(&queries[i].sees, page);
             }
+            soften(s, running, weights);
         }
-        let mut seen = [Seen::default(); N];
-        let mut factors = [[0.0; 2]; N];
-        for i in 0..N {
-            seen[i] = Seen::of(&queries[i].sees, page);
-            let max = soften(s, &mut weights[i], seen[i]);
-            let Running { max: so_far, sum, .. } = &mut running[i];
-            factors[i] = self::factors(s, so_far, sum, max, total(s, &weights[i]));
-        }
-        let values = K::values(part, head.head_dim);
-        let mut scaled = weights;
-        let mut at = 0;
-        while at < values.registers {
-            if K::SCALED {
-                scale::<S, K, N>(s, part, head.head_dim, at / 2, &weights, &mut scaled);
-            }
-            let page = Page { weights: if K::SCALED { &scaled } else { &weights }, seen, values, factors, next };
-            at += match values.registers - at {
-                4.. if N <= 4 && !K::SCALED => add::<S, K, N, 4>(s, &page, at, &mut running),
-                2.. => add::<S, K, N, 2>(s, &page, at, &mut running),
-                _ => add::<S, K, N, 1>(s, &page, at, &mut running),
+        let mut values = K::values(part, head.head_dim);
+        let mut scaled = [Weights::NOTHING; N];
+        while values.first < values.registers {
+            let at = values.first;
+            let some = match values.registers - at {
+                4.. if N <= 4 && !K::SCALED && !WIDE => 4,
+                2.. => 2,
+                _ => 1,
             };
+            if WIDE {
+                let wide = wide[some * reach.start..].chunks_exact_mut(some);
+                for (j, wide) in (reach.start..reach.end).zip(wide) {
+                    match some {
+                        2 => widen::<S, K>(s, &values.of(j)[..2], &mut wide[..2]),
+                        _ => widen::<S, K>(s, &values.of(j)[..1], &mut wide[..1]),
+                    }
+                }
+            }
+            for (running, weights) in running.as_chunks_mut::<N>().0.iter_mut().zip(weights.as_chunks::<N>().0) {
+                if K::SCALED {
+                    scale::<S, K, N>(s, part, head.head_dim, at / 2, weights, &mut scaled);
+                }
+                let weights = if K::SCALED { &scaled } else { weights };
+                let wide = Values { all: &*wide, registers: some, first: 0 };
+                match some {
+                    4 => add::<S, K, N, 4>(s, weights, values, Some(next), at, running),
+                    2 if WIDE => add::<S, f32, N, 2>(s, weights, wide, None, at, running),
+                    2 => add::<S, K, N, 2>(s, weights, values, Some(next), at, running),
+                    _ if WIDE => add::<S, f32, N, 1>(s, weights, wide, None, at, running),
+                    _ => add::<S, K, N, 1>(s, weights, values, Some(next), at, running),
+                }
+            }
+            values.first += some;
         }
     }
-    for (query, running) in queries.iter_mut().zip(&running) {
+    for (query, running) in queries.iter_mut().zip(running) {
         let (out, part) = query.out.split_at_mut(head.head_dim);
         match part {
             [max, sum] => {
-                (*max, *sum) = (running.max, running.sum);
+                (*max, *sum) = (running.soft.max, running.soft.sum);
                 out.copy_from_slice(&running.out.as_flattened()[..head.head_dim]);
             }
             _ => {
-                let inverse = 1.0 / running.sum;
+                let inverse = 1.0 / running.soft.sum;
                 for (out, o) in out.iter_mut().zip(running.out.as_flattened()) {
                     *out = o * inverse;
                 }
@@ -167,56 +290,98 @@ fn some<S: Simd, K: Cache, const N: usize>(s: S, head: &HeadPages, queries: &mut
     }
 }
 
+/// The first queries' numbers.
+#[inline(always)]
+fn numbers<'a, const N: usize>(queries: &[Query<'a>]) -> [&'a [f32]; N] {
+    let mut numbers: [&[f32]; N] = [&[]; N];
+    for (numbers, query) in numbers.iter_mut().zip(queries) {
+        *numbers = query.q;
+    }
+    numbers
+}
+
+/// Widens numbers for all that share them.
+#[inline(always)]
+fn widen<S: Simd, K: Cache>(s: S, numbers: &[[K::Value; 16]], wide: &mut [[f32; 16]]) {
+    for (wide, numbers) in wide.iter_mut().zip(numbers) {
+        *wide = s.to_array(K::load(s, numbers));
+    }
+}
+
 /// Merges a part into the part of all pages before it.
 #[inline(always)]
 pub(super) fn merge_part<S: Simd>(s: S, so_far: &mut [f32], part: &[f32]) {
     let (out, [max, sum]) = so_far.split_last_chunk_mut::<PART>().expect("a part");
     let (o, [m, l]) = part.split_last_chunk::<PART>().expect("a part");
-    let [a, b] = factors(s, max, sum, *m, *l);
+    let mut soft = [Soft { max: *max, sum: *sum }];
+    let [[a, b]] = merge(s, &mut soft, [Soft { max: *m, sum: *l }]);
+    [Soft { max: *max, sum: *sum }] = soft;
     for (out, o) in out.iter_mut().zip(o) {
         *out = out.mul_add(a, o * b);
     }
 }
 
-/// Turns the scores that are seen into exp(score - max), the others into zeros, and gives the maximum.
+/// Turns the scores that queries see into 2^(score - max), the others into zeros, and merges what that gives. One step for
+/// all queries, then the next, and without a branch on what is seen, so that none of them waits for the step before it.
 #[inline(always)]
-fn soften<S: Simd>(s: S, p: &mut Weights, seen: Seen) -> f32 {
-    let tiles = seen.start / 16..seen.end.div_ceil(16);
-    p.as_flattened_mut()[..seen.start].fill(f32::NEG_INFINITY);
-    p.as_flattened_mut()[seen.end..].fill(f32::NEG_INFINITY);
-    let mut max = s.splat(f32::NEG_INFINITY);
-    for p in &p[tiles.clone()] {
-        max = s.max(s.load(p), max);
+fn soften<S: Simd, const N: usize>(s: S, queries: &mut [Running; N], weights: &mut [Weights; N]) {
+    let mut soft = [Soft { max: 0.0, sum: 0.0 }; N];
+    for i in 0..N {
+        queries[i].seen.hide(&mut weights[i], f32::NEG_INFINITY);
+        soft[i].max = s.greatest(pairwise(weights[i].load(s), |a, b| s.max(a, b)));
     }
-    let max = s.greatest(max);
-    for p in &mut p[tiles] {
-        *p = s.to_array(exp(s, s.sub(s.load(p), s.splat(max))));
+    for i in 0..N {
+        let (all, max) = (weights[i].load(s), s.splat(soft[i].max));
+        for (p, x) in weights[i].0.iter_mut().zip(all) {
+            *p = s.to_array(exp2(s, s.sub(x, max)));
+        }
     }
-    p.as_flattened_mut()[..seen.start].fill(0.0);
-    p.as_flattened_mut()[seen.end..].fill(0.0);
-    max
+    for i in 0..N {
+        queries[i].seen.hide(&mut weights[i], 0.0);
+        soft[i].sum = s.sum(pairwise(weights[i].load(s), |a, b| s.add(a, b)));
+    }
+    let mut so_far = soft;
+    for i in 0..N {
+        so_far[i] = queries[i].soft;
+    }
+    let factors = merge(s, &mut so_far, soft);
+    for i in 0..N {
+        (queries[i].soft, queries[i].factors) = (so_far[i], factors[i]);
+    }
 }
 
-/// The sum of a page's weights: sixteen lanes by position mod 16, then the fixed tree.
+/// Neighbours first, then neighbouring pairs, and so on.
 #[inline(always)]
-fn total<S: Simd>(s: S, p: &Weights) -> f32 {
-    let mut sum = s.splat(0.0);
-    for p in p {
-        sum = s.add(sum, s.load(p));
+fn pairwise<F: Copy>(mut all: [F; PAGE / 16], f: impl Fn(F, F) -> F) -> F {
+    let mut step = 1;
+    while step < all.len() {
+        for i in (0..all.len()).step_by(2 * step) {
+            all[i] = f(all[i], all[i + step]);
+        }
+        step *= 2;
     }
-    s.sum(sum)
+    all[0]
 }
 
-/// Merges a page's maximum and sum with those so far; gives the factors of the output so far and of the page's own.
+/// Merges pages' maximums and sums with those so far; gives what outputs so far and the pages' own are multiplied with.
 #[inline(always)]
-fn factors<S: Simd>(s: S, so_far_max: &mut f32, so_far_sum: &mut f32, max: f32, sum: f32) -> [f32; 2] {
-    let greatest = if *so_far_max > max { *so_far_max } else { max };
-    let mut factors = [0.0; 16];
-    (factors[0], factors[1]) = (*so_far_max - greatest, max - greatest);
-    let factors = s.to_array(exp(s, s.load(&factors)));
-    *so_far_sum = so_far_sum.mul_add(factors[0], sum * factors[1]);
-    *so_far_max = greatest;
-    [factors[0], factors[1]]
+fn merge<S: Simd, const N: usize>(s: S, so_far: &mut [Soft; N], own: [Soft; N]) -> [[f32; 2]; N] {
+    const { assert!(2 * N <= 16) };
+    let mut powers = [0.0; 16];
+    let mut greatest = [0.0; N];
+    for i in 0..N {
+        greatest[i] = if so_far[i].max > own[i].max { so_far[i].max } else { own[i].max };
+        powers[i] = so_far[i].max - greatest[i];
+        powers[N + i] = own[i].max - greatest[i];
+    }
+    let powers = s.to_array(exp2(s, s.load(&powers)));
+    let mut factors = [[0.0; 2]; N];
+    for i in 0..N {
+        let [a, b] = [powers[i], powers[N + i]];
+        so_far[i] = Soft { max: greatest[i], sum: so_far[i].sum.mul_add(a, own[i].sum * b) };
+        factors[i] = [a, b];
+    }
+    factors
 }
 
 /// The weights as they apply to block `block` of the values: times the scale that each position has there.
@@ -232,68 +397,59 @@ fn scale<S: Simd, K: Cache, const N: usize>(
     for tile in 0..PAGE / 16 {
         let scale = K::value_scales(s, part, head_dim, block, tile);
         for i in 0..N {
-            scaled[i][tile] = s.to_array(s.mul(s.load(&weights[i][tile]), scale));
+            scaled[i].0[tile] = s.to_array(s.mul(s.load(&weights[i].0[tile]), scale));
         }
     }
 }
 
-/// A page's values, and how they count.
-struct Page<'a, V, const N: usize> {
-    weights: &'a [Weights; N],
-    seen: [Seen; N],
-    values: Values<'a, V>,
-    /// What is asked for meanwhile: the keys of the next page.
-    next: *const u8,
-    factors: [[f32; 2]; N],
-}
-
-/// Adds a page's values to `R` registers of the outputs, from register `at` on; gives `R`.
+/// Adds `R` registers of a page's values to those of the outputs from register `at` on. A few queries ask for what lies at
+/// `next` meanwhile, which are the keys of the next page, when they begin.
 #[inline(always)]
 fn add<S: Simd, K: Cache, const N: usize, const R: usize>(
     s: S,
-    page: &Page<K::Value, N>,
+    weights: &[Weights; N],
+    values: Values<K::Value>,
+    next: Option<*const u8>,
     at: usize,
     running: &mut [Running; N],
-) -> usize {
-    let Page { weights, seen, values, factors, next } = *page;
+) {
     let mut acc = [[s.splat(0.0); R]; N];
     // What all see, they see together; each chain still walks its own positions in order.
-    let start = seen.iter().map(|seen| seen.start).max().unwrap_or(0);
-    let end = seen.iter().map(|seen| seen.end).min().unwrap_or(0);
+    let start = running.iter().map(|query| query.seen.start).max().unwrap_or(0);
+    let end = running.iter().map(|query| query.seen.end).min().unwrap_or(0);
     let (start, end) = if start < end { (start, end) } else { (PAGE, PAGE) };
     for i in 0..N {
-        let before = seen[i].start..seen[i].end.min(start);
-        acc[i] = weigh::<S, K, R>(s, acc[i], &weights[i], values, at, before);
+        let Seen { start: from, end: to } = running[i].seen;
+        acc[i] = weigh::<S, K, R>(s, acc[i], &weights[i], values, from..to.min(start));
     }
     for j in start..end {
-        if N <= FEW && at == 0 {
+        if let (true, Some(next)) = (N <= FEW && at == 0, next) {
             let bytes = values.registers * 16 * size_of::<K::Value>();
             fetch(s, next.wrapping_add(j * bytes), bytes);
         }
-        let v: &[[K::Value; 16]; R] = values.of(j)[at..][..R].try_into().expect("R registers");
+        let v: &[_; R] = values.of(j).first_chunk().expect("R registers");
         let mut wide = [s.splat(0.0); R];
         for r in 0..R {
             wide[r] = K::load(s, &v[r]);
         }
         for i in 0..N {
-            let w = s.splat(weights[i][j / 16][j % 16]);
+            let w = s.splat(weights[i].0[j / 16][j % 16]);
             for r in 0..R {
                 acc[i][r] = s.fma(w, wide[r], acc[i][r]);
             }
         }
     }
-    for i in 0..N {
-        let after = seen[i].start.max(end)..seen[i].end;
-        acc[i] = weigh::<S, K, R>(s, acc[i], &weights[i], values, at, after);
-        if seen[i].start < seen[i].end {
-            let (so_far, own) = (s.splat(factors[i][0]), s.splat(factors[i][1]));
+    for (i, query) in running.iter_mut().enumerate() {
+        let Seen { start: from, end: to } = query.seen;
+        acc[i] = weigh::<S, K, R>(s, acc[i], &weights[i], values, from.max(end)..to);
+        if from < to {
+            let (so_far, own) = (s.splat(query.factors[0]), s.splat(query.factors[1]));
             for r in 0..R {
-                let out = &mut running[i].out[at + r];
+                let out = &mut query.out[at + r];
                 *out = s.to_array(s.fma(s.load(out), so_far, s.mul(acc[i][r], own)));
             }
         }
     }
-    R
 }
 
 /// Adds some positions' values, by their weights, to `R` registers of one query's output.
@@ -301,15 +457,14 @@ fn add<S: Simd, K: Cache, const N: usize, const R: usize>(
 fn weigh<S: Simd, K: Cache, const R: usize>(
     s: S,
     mut acc: [S::F; R],
-    weights: &Weights,
+    Weights(weights): &Weights,
     values: Values<K::Value>,
-    at: usize,
     positions: Range<usize>,
 ) -> [S::F; R] {
     for j in positions {
         let w = s.splat(weights[j / 16][j % 16]);
         for r in 0..R {
-            acc[r] = s.fma(w, K::load(s, &values.of(j)[at + r]), acc[r]);
+            acc[r] = s.fma(w, K::load(s, &values.of(j)[r]), acc[r]);
         }
     }
     acc

@@ -136,16 +136,18 @@ pub(super) type Panels<const N: usize> = [Panel<N>; MAX_BLOCKS];
 #[derive(Clone, Copy)]
 pub(super) struct Values<'a, V> {
     /// `[position][register]`
-    all: &'a [[V; 16]],
+    pub all: &'a [[V; 16]],
     /// Registers' worth of a position's.
     pub registers: usize,
+    /// Where what is wanted of them begins.
+    pub first: usize,
 }
 
 impl<'a, V> Values<'a, V> {
     /// One position's.
     #[inline(always)]
     pub fn of(&self, position: usize) -> &'a [[V; 16]] {
-        &self.all[position * self.registers..][..self.registers]
+        &self.all[position * self.registers..][self.first..self.registers]
     }
 }
 
@@ -169,6 +171,9 @@ pub(super) trait Cache {
     /// An element of a value.
     type Value: Copy;
 
+    /// Whether many queries share numbers that were widened, so that each is widened once.
+    const WIDENED: bool;
+
     /// Whether values have scales, which the positions' weights are multiplied with.
     const SCALED: bool;
 
@@ -188,6 +193,11 @@ pub(super) trait Cache {
         panels: &Panels<N>,
     ) -> [[S::F; 2]; N];
 
+    /// The keys of two neighbouring tiles of floats, `[2][head_dim]`.
+    fn keys(_part: &[u8], _head_dim: usize, _tile: usize) -> &[[Self::Value; 16]] {
+        &[]
+    }
+
     fn values(part: &[u8], head_dim: usize) -> Values<'_, Self::Value>;
 
     /// The scales of the sixteen values of block `block` from position `16 * tile` on.
@@ -199,6 +209,7 @@ pub(super) trait Cache {
 /// A type of number that a cache of floats can hold.
 pub(super) trait Float: bytemuck::Pod {
     const FEW: bool;
+    const WIDENED: bool;
     fn load<S: Simd>(s: S, x: &[Self; 16]) -> S::F;
     fn round<S: Simd>(s: S, x: S::F) -> [Self; 16];
 }
@@ -206,6 +217,7 @@ pub(super) trait Float: bytemuck::Pod {
 /// f16, by its bits.
 impl Float for u16 {
     const FEW: bool = false;
+    const WIDENED: bool = true;
 
     #[inline(always)]
     fn load<S: Simd>(s: S, x: &[u16; 16]) -> S::F {
@@ -219,6 +231,7 @@ impl Float for u16 {
 
 impl Float for f32 {
     const FEW: bool = true;
+    const WIDENED: bool = false;
 
     #[inline(always)]
     fn load<S: Simd>(s: S, x: &[f32; 16]) -> S::F {
@@ -237,6 +250,7 @@ const fn floats_bytes<T>(head_dim: usize) -> usize {
 impl<T: Float> Cache for T {
     const FEW: bool = T::FEW;
     type Value = T;
+    const WIDENED: bool = T::WIDENED;
     const SCALED: bool = false;
 
     #[inline(always)]
@@ -259,7 +273,6 @@ impl<T: Float> Cache for T {
     #[inline(always)]
     fn panels<S: Simd, const N: usize>(_: S, _: [&[f32]; N], _: &mut Panels<N>) {}
 
-    /// One chain over head_dim.
     #[inline(always)]
     fn scores<S: Simd, const N: usize>(
         s: S,
@@ -269,34 +282,20 @@ impl<T: Float> Cache for T {
         _: &Panels<N>,
     ) -> [[S::F; 2]; N] {
         let dim = queries[0].len();
-        let keys = &bytemuck::cast_slice::<u8, T>(part).as_chunks::<16>().0[tile * dim..];
-        let (a, b) = (&keys[..dim], &keys[dim..2 * dim]);
-        let mut q: [&[f32]; N] = queries;
-        for q in &mut q {
-            *q = &q[..dim];
-        }
+        let keys = <Self as Cache>::keys(part, dim, tile);
         let values = part.as_ptr().wrapping_add((PAGE + 16 * tile) * dim * size_of::<T>());
-        let mut acc = [[s.splat(0.0); 2]; N];
-        for d in 0..dim {
-            if N <= FEW {
-                let bytes = 2 * 16 * size_of::<T>();
-                fetch(s, keys.as_ptr().cast::<u8>().wrapping_add((dim + d) * bytes), bytes);
-                fetch(s, values.wrapping_add(d * bytes), bytes);
-            }
-            let (a, b) = (T::load(s, &a[d]), T::load(s, &b[d]));
-            for i in 0..N {
-                let q = s.splat(q[i][d]);
-                acc[i][0] = s.fma(q, a, acc[i][0]);
-                acc[i][1] = s.fma(q, b, acc[i][1]);
-            }
-        }
-        acc
+        chains(s, keys, queries, Some([keys.as_ptr_range().end.cast(), values]))
+    }
+
+    #[inline(always)]
+    fn keys(part: &[u8], head_dim: usize, tile: usize) -> &[[T; 16]] {
+        &bytemuck::cast_slice::<u8, T>(part).as_chunks().0[tile * head_dim..][..2 * head_dim]
     }
 
     #[inline(always)]
     fn values(part: &[u8], head_dim: usize) -> Values<'_, T> {
         let values = &bytemuck::cast_slice::<u8, T>(part)[PAGE * head_dim..];
-        Values { all: values.as_chunks().0, registers: head_dim.div_ceil(16) }
+        Values { all: values.as_chunks().0, registers: head_dim.div_ceil(16), first: 0 }
     }
 
     #[inline(always)]
@@ -308,6 +307,38 @@ impl<T: Float> Cache for T {
     fn load<S: Simd>(s: S, value: &[T; 16]) -> S::F {
         T::load(s, value)
     }
+}
+
+/// The scores of two neighbouring tiles of keys, `[2][head_dim]`: each is one chain over head_dim. A few queries ask for what
+/// lies at `next` meanwhile, as many bytes.
+#[inline(always)]
+pub(super) fn chains<S: Simd, T: Float, const N: usize>(
+    s: S,
+    keys: &[[T; 16]],
+    queries: [&[f32]; N],
+    next: Option<[*const u8; 2]>,
+) -> [[S::F; 2]; N] {
+    let dim = queries[0].len();
+    let (a, b) = (&keys[..dim], &keys[dim..2 * dim]);
+    let mut q = queries;
+    for q in &mut q {
+        *q = &q[..dim];
+    }
+    let mut acc = [[s.splat(0.0); 2]; N];
+    for d in 0..dim {
+        if let (true, Some(next)) = (N <= FEW, next) {
+            let bytes = 2 * 16 * size_of::<T>();
+            fetch(s, next[0].wrapping_add(d * bytes), bytes);
+            fetch(s, next[1].wrapping_add(d * bytes), bytes);
+        }
+        let (a, b) = (T::load(s, &a[d]), T::load(s, &b[d]));
+        for i in 0..N {
+            let q = s.splat(q[i][d]);
+            acc[i][0] = s.fma(q, a, acc[i][0]);
+            acc[i][1] = s.fma(q, b, acc[i][1]);
+        }
+    }
+    acc
 }
 
 /// A head's part in a cache of Q8_0: where its parts begin, in bytes.
@@ -358,6 +389,7 @@ pub(super) struct Q8_0;
 impl Cache for Q8_0 {
     const FEW: bool = false;
     type Value = i8;
+    const WIDENED: bool = false;
     const SCALED: bool = true;
 
     #[inline(always)]
@@ -439,7 +471,7 @@ impl Cache for Q8_0 {
     fn values(part: &[u8], head_dim: usize) -> Values<'_, i8> {
         let parts = Parts::of(head_dim);
         let values = bytemuck::cast_slice::<u8, i8>(&part[parts.values..parts.value_scales]);
-        Values { all: values.as_chunks().0, registers: parts.dim / 16 }
+        Values { all: values.as_chunks().0, registers: parts.dim / 16, first: 0 }
     }
 
     #[inline(always)]

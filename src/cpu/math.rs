@@ -2,14 +2,16 @@
 
 use super::vector::Simd;
 
+/// 1.5 * 2^23: added to a number of at most 2^22, it leaves the nearest integer in the low bits.
+pub(super) const MAGIC: f32 = 12_582_912.0;
+
 /// e to the power of `x`, for `x` clamped to -87..=88: at most 1 unit in the last place off over that range.
 ///
 /// x = n ln 2 + r with |r| <= ln 2 / 2, then a polynomial for e^r (S. L. Moshier, Cephes `expf`) and 2^n by exponent
 /// bits. Every step is one IEEE operation, so all CPUs agree to the last bit; the platform's own `exp` would not.
 #[inline(always)]
 pub(super) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
-    // Adding 1.5 * 2^23 leaves the nearest integer in the low bits.
-    let magic = s.splat(12_582_912.0);
+    let magic = s.splat(MAGIC);
     let x = s.min(s.max(x, s.splat(-87.0)), s.splat(88.0));
     let t = s.fma(x, s.splat(std::f32::consts::LOG2_E), magic);
     let n = s.sub(t, magic);
@@ -24,6 +26,24 @@ pub(super) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
     // The magic constant's own bits leave the register in the shift, so only n is left in the exponent's place.
     let power = s.add_i(s.shl::<23>(s.as_i32(t)), s.splat_i(0x3f80_0000));
     s.mul(y, s.as_f32(power))
+}
+
+/// 2 to the power of `x`, for `x` from -100 on, at most 127; of all below, 2^-100. At most 2 units in the last place off.
+///
+/// x = n + r with |r| <= 1/2, both exact, then a polynomial for 2^r (S. L. Moshier, Cephes `exp2f`), in whose exponent bits n is
+/// added.
+#[inline(always)]
+pub(super) fn exp2<S: Simd>(s: S, x: S::F) -> S::F {
+    let magic = s.splat(MAGIC);
+    let x = s.max(x, s.splat(-100.0));
+    let t = s.add(x, magic);
+    let r = s.sub(x, s.sub(t, magic));
+    let mut p = s.splat(1.535_336_2e-4);
+    for c in [1.339_887_4e-3, 9.618_437e-3, 5.550_332_5e-2, 2.402_264_8e-1, std::f32::consts::LN_2, 1.0] {
+        p = s.fma(p, r, s.splat(c));
+    }
+    // The magic constant's own bits leave the register in the shift, so only n is left in the exponent's place.
+    s.as_f32(s.add_i(s.as_i32(p), s.shl::<23>(s.as_i32(t))))
 }
 
 /// x / (1 + e^-z): SiLU for z = x.

@@ -7,10 +7,8 @@
 //! A token that is to be fine, to sixteen bits, has two places: what the rounding of the first leaves is rounded once more
 //! in the second, with a scale of its own. Each is multiplied as if it were a token, and the two results are added.
 
+use super::math::MAGIC;
 use super::vector::Simd;
-
-/// 1.5 * 2^23: added to a number of at most 2^22, it leaves the nearest integer in the low bits.
-const MAGIC: f32 = 12_582_912.0;
 
 /// 2^-90: thirty-two values that are all smaller count as zeros. Their products with scales of weights, 2^-24 at least, could
 /// be subnormal numbers, which cost a fused multiply-add tens of cycles; a SwiGLU makes many of them of large gates.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::OnceLock;
 
-use super::attention::{self, HeadPages, PART, Query};
+use super::attention::{self, HeadPages, PART, Query, Room};
 use super::kv::{self, Cache, KvType, MAX_HEAD_DIM, PAGE};
 use super::panel::{self, Panel};
 use super::quantized::{self, Format};
@@ -46,7 +46,7 @@ pub struct Kernels {
 /// The kernels for one type of cache.
 struct KvKernels {
     store: unsafe fn(&mut [u8], usize, &[f32], &[f32]),
-    attend: unsafe fn(&HeadPages, &mut [Query]),
+    attend: unsafe fn(&HeadPages, &mut [Query], &mut Room),
 }
 
 /// Compiles every kernel for one implementation of the lanes, which `$s` makes under the features `$features`.
@@ -85,9 +85,9 @@ macro_rules! kernels {
             K::store(unsafe { $s }, part, position, key, value)
         }
         $(#[target_feature(enable = $features)])?
-        unsafe fn attend<K: Cache>(head: &HeadPages, queries: &mut [Query]) {
+        unsafe fn attend<K: Cache>(head: &HeadPages, queries: &mut [Query], room: &mut Room) {
             // SAFETY: see above.
-            attention::attend::<_, K>(unsafe { $s }, head, queries)
+            attention::attend::<_, K>(unsafe { $s }, head, queries, room)
         }
         $(#[target_feature(enable = $features)])?
         unsafe fn merge_part(so_far: &mut [f32], part: &[f32]) {
@@ -279,8 +279,8 @@ impl Kernels {
         unsafe { (self.kv[ty as usize].store)(part, position, key, value) }
     }
 
-    /// Computes each query's attention over the positions that it sees (at least one).
-    pub fn attend(&self, head: &HeadPages, queries: &mut [Query]) {
+    /// Computes each query's attention over the positions that it sees (at least one). What it takes of `room`, it leaves there.
+    pub fn attend(&self, head: &HeadPages, queries: &mut [Query], room: &mut Room) {
         assert!(head.head_dim <= MAX_HEAD_DIM);
         for query in queries.iter() {
             let (sees, out) = (&query.sees, query.out.len());
@@ -290,7 +290,7 @@ impl Kernels {
             assert!(out == head.head_dim || out == head.head_dim + PART && one_page);
         }
         // SAFETY: as in `rms_norm`.
-        unsafe { (self.kv[head.ty as usize].attend)(head, queries) }
+        unsafe { (self.kv[head.ty as usize].attend)(head, queries, room) }
     }
 
     /// Puts the parts of a query's pages together, in order, and gives what [`Kernels::attend`] gives for all of them.

@@ -296,7 +296,7 @@ fn attention(k: &Kernels, ty: KvType, dim: usize, pages: &[Vec<u64>], q: &[f32],
         .map(|((q, out), sees)| Query { q, sees: sees.clone(), out })
         .collect();
     let pages: Vec<&[u8]> = pages.iter().map(|page| bytemuck::cast_slice(page)).collect();
-    k.attend(&HeadPages { ty, pages: &pages, at: 0, head_dim: dim }, &mut queries);
+    k.attend(&HeadPages { ty, pages: &pages, at: 0, head_dim: dim }, &mut queries, &mut Room::default());
     out
 }
 
@@ -309,7 +309,7 @@ fn by_page(k: &Kernels, ty: KvType, dim: usize, pages: &[Vec<u64>], q: &[f32], s
             .map(|page| {
                 let mut out = vec![f32::NAN; dim + PART];
                 let sees = sees.start.max(page * PAGE)..sees.end.min((page + 1) * PAGE);
-                k.attend(&head, &mut [Query { q, sees, out: &mut out }]);
+                k.attend(&head, &mut [Query { q, sees, out: &mut out }], &mut Room::default());
                 out
             })
             .collect();
@@ -355,7 +355,7 @@ fn attention_over(ty: KvType, bound: f64) {
             }
             for ((q, out), sees) in q.chunks(dim).zip(expected.chunks(dim)).zip(sees) {
                 let dot = |j: usize| -> f64 { (0..dim).map(|d| f64::from(q[d]) * f64::from(keys[j * dim + d])).sum() };
-                let weights: Vec<f64> = sees.clone().map(|j| dot(j).exp()).collect();
+                let weights: Vec<f64> = sees.clone().map(|j| dot(j).exp2()).collect();
                 let sum: f64 = weights.iter().sum();
                 for d in 0..dim {
                     let value = |j: usize| f64::from(values[j * dim + d]);

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::cpu::{Activations, HeadPages, KvType, PAGE, PART, Query};
+use crate::cpu::{Activations, HeadPages, KvType, PAGE, PART, Query, Room};
 use crate::pool::Team;
 use crate::{Kernels, Result};
 
@@ -63,7 +63,8 @@ impl Step<'_> {
 
         linear(kernels, team, work, gguf, &attention.qkv, h, fine, wide);
 
-        let pairs = turns.len() / tokens;
+        // The kernels' softmax is one of powers of two.
+        let (pairs, scale) = (turns.len() / tokens, attention.scale * std::f32::consts::LOG2_E);
         team.for_each_chunk(wide, width, |t, row| {
             for head in row[..n_q + n_kv].chunks_exact_mut(head_dim) {
                 rotate(head, &turns[t * pairs..][..pairs]);
@@ -71,7 +72,7 @@ impl Step<'_> {
                     hadamard(head);
                 }
             }
-            row[..n_q].iter_mut().for_each(|q| *q *= attention.scale);
+            row[..n_q].iter_mut().for_each(|q| *q *= scale);
         });
 
         let mut first = 0;
@@ -195,7 +196,7 @@ impl Attended<'_> {
                 let mut queries: Vec<_> = (out.chunks_exact_mut(head_dim).enumerate())
                     .map(|(i, out)| Query { q: self.query(t, head * group + i), sees: self.sees(t), out })
                     .collect();
-                kernels.attend(&self.head(head), &mut queries);
+                kernels.attend(&self.head(head), &mut queries, &mut Room::default());
             });
         }
     }
@@ -204,6 +205,7 @@ impl Attended<'_> {
     fn attend_some(&self, kernels: &Kernels, first: usize, out: &mut [f32]) {
         let Params { n_head, n_head_kv, head_dim, .. } = *self.params;
         let group = n_head / n_head_kv;
+        let mut room = Room::default();
         let mut outs: Vec<_> = out.chunks_exact_mut(head_dim).map(Some).collect();
         for head in 0..n_head_kv {
             let mut queries = Vec::with_capacity(TOGETHER * group);
@@ -214,7 +216,7 @@ impl Attended<'_> {
                     queries.push(Query { q: self.query(t, q), sees: self.sees(t), out });
                 }
             }
-            kernels.attend(&self.head(head), &mut queries);
+            kernels.attend(&self.head(head), &mut queries, &mut room);
         }
     }
 
@@ -239,7 +241,7 @@ impl Attended<'_> {
                 let mut queries: Vec<_> = (parts.chunks_exact_mut(part).enumerate())
                     .map(|(i, out)| Query { q: self.query(t, head * group + i), sees: sees.clone(), out })
                     .collect();
-                kernels.attend(&self.head(head), &mut queries);
+                kernels.attend(&self.head(head), &mut queries, &mut Room::default());
             });
             for (head, merged) in merged.chunks_exact_mut(part).enumerate() {
                 let parts = &parts[head / group * n * group * part..][..n * group * part];
