@@ -77,8 +77,8 @@
 #define PUMICE_KEY_SESSION_N_CTX "session.n_ctx"
 
 /**
- * Threads, the caller's included; 0 for as many as the system lets this process use. Results do not depend
- * on it. (int, default 0)
+ * Threads, the caller's included; 0, or more than that, for as many as the system lets this process use.
+ * Results do not depend on it. (int, default 0)
  */
 #define PUMICE_KEY_SESSION_THREADS "session.threads"
 

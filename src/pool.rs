@@ -1,8 +1,8 @@
 //! Worker threads for one forward step at a time.
 //!
-//! [`Pool::run`] wakes the pool's threads once for a whole step. Inside it, the calling thread runs ordinary
-//! sequential code and hands loops to the [`Team`]; between loops the workers spin for a moment, so that a loop costs
-//! about as much as a barrier, then park. Iterations ("pieces") are dealt out as one contiguous range to each thread, so
+//! Inside [`Pool::run`], the calling thread runs ordinary sequential code and hands loops to the [`Team`]; between loops the
+//! workers spin for a moment, so that a loop costs about as much as a barrier, then park. Nobody ever yields: beside a process
+//! that keeps the core busy, that gives away all of a time slice. Iterations ("pieces") are dealt out as one contiguous range to each thread, so
 //! that what a thread prefetches is what it uses next; whoever is done takes pieces of the others. So a slow core does
 //! fewer, and a worker that the system has not scheduled yet is not waited for: only one that is in the middle of a
 //! piece is. With one thread there is no pool and no atomic operation at all.
@@ -11,48 +11,59 @@
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
 
 use crate::{Error, Result};
 
 /// Some threads, one of them the caller's.
 pub struct Pool {
-    /// All but the caller's; `None` if that is the only one.
-    workers: Option<rayon::ThreadPool>,
-    /// Their threads, to be waited for at the end.
-    handles: Vec<JoinHandle<()>>,
-    threads: usize,
+    shared: Arc<Shared>,
+    /// All but the caller's, to be waited for at the end.
+    workers: Vec<JoinHandle<()>>,
 }
 
 /// The most threads that a pool takes.
 pub const MAX_THREADS: usize = 1024;
 
+/// How many threads to start if so many are asked for, or for 0: no more than the system lets this process use. Others would
+/// only be waited for: a loop ends when the last thread in it has had its turn on a core.
+pub fn worthwhile(threads: usize) -> Result<usize> {
+    check(threads.max(1))?;
+    Ok(match (threads, std::thread::available_parallelism()) {
+        (0, most) => most.map_or(1, usize::from).min(MAX_THREADS),
+        (threads, Ok(most)) => threads.min(most.get()),
+        (threads, Err(_)) => threads,
+    })
+}
+
+fn check(threads: usize) -> Result<()> {
+    if (1..=MAX_THREADS).contains(&threads) {
+        return Ok(());
+    }
+    let (found, expected) = (threads.to_string(), format!("1 to {MAX_THREADS}"));
+    Err(Error::InvalidArgument { name: "threads", found, expected })
+}
+
 impl Pool {
     /// Starts `threads - 1` threads; the caller of [`Pool::run`] is the last one. At least 1, at most [`MAX_THREADS`].
     pub fn new(threads: usize) -> Result<Self> {
-        if !(1..=MAX_THREADS).contains(&threads) {
-            let (found, expected) = (threads.to_string(), format!("1 to {MAX_THREADS}"));
-            return Err(Error::InvalidArgument { name: "threads", found, expected });
-        }
-        let mut pool = Self { workers: None, handles: Vec::new(), threads };
-        if threads > 1 {
-            let start = |worker: rayon::ThreadBuilder| {
-                let name = format!("pumice-{}", worker.index() + 1);
-                pool.handles.push(std::thread::Builder::new().name(name).spawn(|| worker.run())?);
-                Ok(())
-            };
-            let workers = rayon::ThreadPoolBuilder::new().num_threads(threads - 1).spawn_handler(start).build();
+        check(threads)?;
+        let shared = Shared { seats: (0..threads).map(|_| Seat::default()).collect(), ..Shared::default() };
+        let mut pool = Self { shared: Arc::new(shared), workers: Vec::new() };
+        for thread in 1..threads {
+            let shared = pool.shared.clone();
+            let worker = Builder::new().name(format!("pumice-{thread}")).spawn(move || shared.work(thread));
             let what = |e| Error::Internal { what: format!("cannot start {threads} threads: {e}") };
-            pool.workers = Some(workers.map_err(what)?);
+            pool.workers.push(worker.map_err(what)?);
         }
         Ok(pool)
     }
 
     /// The number of threads, the caller's included.
     pub fn threads(&self) -> usize {
-        self.threads
+        self.shared.seats.len()
     }
 
     /// Runs `step` on the calling thread, with the pool's threads at hand for its loops.
@@ -60,24 +71,17 @@ impl Pool {
     /// # Panics
     /// If the step or one of its loops does; the pool can be used again.
     pub fn run<R>(&mut self, step: impl FnOnce(&Team) -> R) -> R {
-        let shared = Shared { next: (0..self.threads).map(|_| Line::default()).collect(), ..Shared::default() };
-        let team = Team { shared: &shared, threads: self.threads };
-        let Some(workers) = &self.workers else { return step(&team) };
-        workers.in_place_scope(|scope| {
-            scope.spawn_broadcast(|_, context| shared.work(context.index() + 1));
-            let _stop = OnDrop(|| shared.stop());
-            step(&team)
-        })
+        step(&Team { shared: &self.shared })
     }
 }
 
 impl Drop for Pool {
     /// Waits for the threads to end, so that a host may unload this library next.
     fn drop(&mut self) {
-        self.workers = None;
-        for handle in self.handles.drain(..) {
+        self.shared.stop();
+        for worker in self.workers.drain(..) {
             // A panic of a thread has reached the caller of `run` long ago.
-            let _ = handle.join();
+            let _ = worker.join();
         }
     }
 }
@@ -85,7 +89,6 @@ impl Drop for Pool {
 /// The threads inside [`Pool::run`].
 pub struct Team<'a> {
     shared: &'a Shared,
-    threads: usize,
 }
 
 /// A loop's body: takes the thread's number and the piece's.
@@ -94,7 +97,7 @@ type Body<'a> = dyn Fn(usize, usize) + Sync + 'a;
 impl Team<'_> {
     /// The number of threads, the caller's included.
     pub fn threads(&self) -> usize {
-        self.threads
+        self.shared.seats.len()
     }
 
     /// Calls `body(thread, piece)` for every piece below `pieces`, on all threads, and returns when all are done.
@@ -104,7 +107,7 @@ impl Team<'_> {
     /// # Panics
     /// If the body does, once no thread runs it any more.
     pub fn for_each(&self, pieces: usize, body: impl Fn(usize, usize) + Sync) {
-        if self.threads == 1 || pieces <= 1 {
+        if self.threads() == 1 || pieces <= 1 {
             return (0..pieces).for_each(|piece| body(0, piece));
         }
         self.shared.run(&body, pieces);
@@ -148,28 +151,35 @@ struct Shared {
     state: AtomicU64,
     /// Written only while nobody has joined and nobody may.
     job: UnsafeCell<Option<(&'static Body<'static>, usize)>>,
-    /// For each thread's range, the next piece that nobody has taken.
-    next: Box<[Line]>,
+    /// For each thread, the caller's first.
+    seats: Box<[Seat]>,
     /// What the first panicking piece said.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
-    /// Threads asleep in `changed`.
-    asleep: AtomicU32,
-    gate: Mutex<()>,
-    changed: Condvar,
+    /// How many threads are parked, or about to be.
+    parked: AtomicU32,
 }
 
 // SAFETY: `job` is the only field that is not Sync by itself; the protocol of `state` keeps writers from readers.
 unsafe impl Sync for Shared {}
 
-/// A counter on a cache line of its own (two, as some CPUs fetch them in pairs).
+/// What others look at of a thread, on a cache line of its own (two, as some CPUs fetch them in pairs).
 #[derive(Default)]
 #[repr(align(128))]
-struct Line(AtomicUsize);
+struct Seat {
+    /// The next piece of its range that nobody has taken.
+    next: AtomicUsize,
+    /// Whether it is parked, or about to be, and nobody has woken it.
+    parked: AtomicBool,
+    gate: Mutex<()>,
+    woken: Condvar,
+}
 
 const OPEN: u64 = 1 << 31;
 const JOINED: u64 = OPEN - 1;
-/// In place of a loop's number: the step is over.
-const STOP: u64 = u64::MAX << 32;
+/// Loops are numbered below this.
+const NUMBERS: u64 = 1 << 31;
+/// In place of a loop's number: the pool ends.
+const STOP: u64 = NUMBERS << 32;
 
 /// Rounds of a busy wait before a thread parks: some tens of microseconds, the length of a small loop.
 const SPINS: u32 = 4_000;
@@ -182,12 +192,12 @@ impl Shared {
         let body: &'static Body<'static> = unsafe { std::mem::transmute(body) };
         // SAFETY: the state is closed with nobody joined: at first, and since the last `close`.
         unsafe { *self.job.get() = Some((body, pieces)) };
-        for (i, next) in self.next.iter().enumerate() {
-            next.0.store(self.range_end(i, pieces), Relaxed);
+        for (i, seat) in self.seats.iter().enumerate() {
+            seat.next.store(self.range_end(i, pieces), Relaxed);
         }
-        let number = (self.state.load(Relaxed) >> 32) + 1;
+        let number = ((self.state.load(Relaxed) >> 32) + 1) % NUMBERS;
         self.state.store(number << 32 | OPEN, SeqCst);
-        self.wake();
+        self.wake(&self.seats[1..]);
         {
             let _close = OnDrop(|| self.close());
             self.take_pieces(0, body, pieces);
@@ -199,11 +209,11 @@ impl Shared {
     }
 
     fn take_pieces(&self, thread: usize, body: &Body<'_>, pieces: usize) {
-        let threads = self.next.len();
+        let threads = self.seats.len();
         for owner in (thread..threads).chain(0..thread) {
             let end = self.range_end(owner + 1, pieces);
             loop {
-                let piece = self.next[owner].0.fetch_add(1, Relaxed);
+                let piece = self.seats[owner].next.fetch_add(1, Relaxed);
                 if piece >= end {
                     break;
                 }
@@ -214,12 +224,12 @@ impl Shared {
 
     /// Where the ranges of the first `ranges` threads end.
     fn range_end(&self, ranges: usize, pieces: usize) -> usize {
-        pieces * ranges / self.next.len()
+        pieces * ranges / self.seats.len()
     }
 
     /// Leaves the pieces that nobody has taken undone.
     fn drop_pieces(&self) {
-        self.next.iter().for_each(|next| next.0.store(usize::MAX / 2, Relaxed));
+        self.seats.iter().for_each(|seat| seat.next.store(usize::MAX / 2, Relaxed));
     }
 
     /// Lets nobody in any more, and waits for those who are.
@@ -229,14 +239,14 @@ impl Shared {
             self.drop_pieces();
         }
         self.state.fetch_and(!OPEN, AcqRel);
-        self.wait(|state| state & JOINED == 0);
+        self.wait(0, |state| state & JOINED == 0);
     }
 
-    /// A worker's life within one step.
+    /// A worker's life.
     fn work(&self, thread: usize) {
         let mut seen = 0;
         loop {
-            let state = self.wait(|state| state >= STOP || (state >> 32 != seen && state & OPEN != 0));
+            let state = self.wait(thread, |state| state >= STOP || (state >> 32 != seen && state & OPEN != 0));
             if state >= STOP {
                 return;
             }
@@ -253,19 +263,19 @@ impl Shared {
                 }
             }
             if self.state.fetch_sub(1, SeqCst) & (JOINED | OPEN) == 1 {
-                self.wake();
+                self.wake(&self.seats[..1]);
             }
         }
     }
 
-    /// Tells the workers that the step is over.
+    /// Tells the workers that the pool ends.
     fn stop(&self) {
         self.state.store(STOP, SeqCst);
-        self.wake();
+        self.wake(&self.seats[1..]);
     }
 
     /// Waits, first busily, then parked, until the state is `enough`, and gives it.
-    fn wait(&self, enough: impl Fn(u64) -> bool) -> u64 {
+    fn wait(&self, thread: usize, enough: impl Fn(u64) -> bool) -> u64 {
         for _ in 0..SPINS {
             let state = self.state.load(Acquire);
             if enough(state) {
@@ -273,33 +283,36 @@ impl Shared {
             }
             std::hint::spin_loop();
         }
-        // Another thread of ours may be waiting for this core.
-        for _ in 0..4 {
-            std::thread::yield_now();
-            let state = self.state.load(Acquire);
-            if enough(state) {
-                return state;
-            }
-        }
-        let mut guard = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        self.asleep.fetch_add(1, SeqCst);
+        let seat = &self.seats[thread];
+        self.parked.fetch_add(1, SeqCst);
         let state = loop {
+            seat.parked.store(true, SeqCst);
             let state = self.state.load(SeqCst);
             if enough(state) {
                 break state;
             }
-            guard = self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            let mut guard = seat.gate.lock().unwrap_or_else(PoisonError::into_inner);
+            while seat.parked.load(SeqCst) {
+                guard = seat.woken.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            }
         };
-        self.asleep.fetch_sub(1, SeqCst);
+        seat.parked.store(false, SeqCst);
+        self.parked.fetch_sub(1, SeqCst);
         state
     }
 
-    /// Wakes whoever is parked. Called after each change of the state that somebody may wait for: either the sleeper
-    /// sees the new state before it parks, or the sequentially consistent load here sees the sleeper.
-    fn wake(&self) {
-        if self.asleep.load(SeqCst) > 0 {
-            let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-            self.changed.notify_all();
+    /// Wakes those of some threads that are parked. Called after each change of the state that they may wait for: either a
+    /// thread sees the new state before it parks, or the sequentially consistent loads here see that it does.
+    fn wake(&self, seats: &[Seat]) {
+        if self.parked.load(SeqCst) == 0 {
+            return;
+        }
+        for seat in seats.iter().filter(|seat| seat.parked.load(SeqCst)) {
+            if seat.parked.swap(false, SeqCst) {
+                // Whoever is about to wait has the gate until it does. It is open again when the other wakes up.
+                drop(seat.gate.lock().unwrap_or_else(PoisonError::into_inner));
+                seat.woken.notify_one();
+            }
         }
     }
 }
@@ -363,6 +376,13 @@ mod tests {
             assert!(result.is_err());
         }
         assert_eq!(pool.run(|team| team.threads()), 2);
+    }
+
+    #[test]
+    fn no_more_threads_than_cores_are_worthwhile() {
+        let most = std::thread::available_parallelism().unwrap().get();
+        assert_eq!([0, 1, most, MAX_THREADS].map(|n| worthwhile(n).unwrap()), [most, 1, most, most]);
+        assert!(matches!(worthwhile(MAX_THREADS + 1), Err(Error::InvalidArgument { name: "threads", .. })));
     }
 
     #[test]

@@ -209,8 +209,8 @@ pub static KEYS: &[Key] = &[
     Key {
         name: "session.threads",
         kind: size!(session.threads, MAX_THREADS),
-        doc: "Threads, the caller's included; 0 for as many as the system lets this process use. Results do not \
-              depend on it.",
+        doc: "Threads, the caller's included; 0, or more than that, for as many as the system lets this process use. \
+              Results do not depend on it.",
     },
     Key {
         name: "session.chunk",

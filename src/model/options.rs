@@ -1,7 +1,7 @@
 //! How a session runs: what is asked for, what that comes to for a model, and what can be changed later.
 
 use crate::cpu::{Activations, KvType};
-use crate::pool::Pool;
+use crate::pool::{self, Pool};
 use crate::{Error, Kernels, Log, Result};
 
 use super::Model;
@@ -14,7 +14,7 @@ use super::step::Buffers;
 pub struct SessionOptions {
     /// Positions that a sequence may have; 0 for as many as the model was trained on. Memory is taken as it is needed.
     pub n_ctx: usize,
-    /// Threads, the caller's included; 0 for as many as the system lets this process use
+    /// Threads, the caller's included; 0, or more than that, for as many as the system lets this process use
     /// ([`std::thread::available_parallelism`], which knows affinity and container quotas).
     pub threads: usize,
     /// Tokens of a prompt that go through the layers together; 0 to choose by the model's size (32 to 512).
@@ -46,10 +46,7 @@ impl SessionOptions {
             let expected = format!("at most {} positions", p.n_ctx_max);
             return Err(Error::InvalidArgument { name: "n_ctx", found: n_ctx.to_string(), expected });
         }
-        let threads = match self.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            threads => threads,
-        };
+        let threads = pool::worthwhile(self.threads)?;
         let chunk = match self.chunk {
             0 => (CHUNK_BYTES / model.0.widths.bytes_per_token()).clamp(32, 512) / 8 * 8,
             chunk => chunk,
