@@ -10,7 +10,7 @@ use super::panel::{BLOCK, Panel, Panels};
 use super::quantized::{Format, Lanes, Product};
 use super::scalar::Scalar;
 use super::stream::{Pair, Streamed};
-use super::tile::Tile;
+use super::tile::{TOGETHER, Tile};
 use super::unpack::Rows;
 use super::vector::{Simd, Task};
 
@@ -49,21 +49,27 @@ impl Hidden {
         Self { fours, two, one, blocks: panels.cols / BLOCK, places: panels.places }
     }
 
-    /// Quantizes thirty-two elements of a place.
+    /// Quantizes thirty-two elements of the `group`th `N` places, all that share a panel.
     ///
     /// # Safety
     /// Nobody else uses these columns meanwhile.
     #[inline(always)]
-    unsafe fn set<S: Simd>(&self, s: S, place: usize, block: usize, x: [S::F; 2]) {
-        assert!(place < self.places && block < self.blocks);
-        // SAFETY: `panels.resize` made the panels of all places and blocks; the caller has these alone.
-        unsafe {
-            match self.places {
-                1 => (*self.one.add(block)).set(s, 0, x),
-                2 => (*self.two.add(block)).set(s, place, x),
-                _ => (*self.fours.add(place / 4 * self.blocks + block)).set(s, place % 4, x),
+    unsafe fn set<S: Simd, const N: usize>(&self, s: S, group: usize, block: usize, x: [[S::F; 2]; N]) {
+        assert!(N == if self.places <= 2 { self.places } else { TOGETHER }, "places that share a panel");
+        assert!(N * group < self.places && block < self.blocks);
+        // SAFETY: `panels.resize` made the panels of all places and blocks, of that kind; the caller has these alone.
+        let panel = unsafe {
+            let panels: *mut Panel<N> = match N {
+                1 => self.one.cast(),
+                2 => self.two.cast(),
+                _ => self.fours.cast(),
             };
+            &mut *panels.add(group * self.blocks + block)
+        };
+        for t in 0..N {
+            panel.set(s, t, x[t]);
         }
+        panel.finish();
     }
 }
 
@@ -84,11 +90,21 @@ pub(super) unsafe fn plain(p: &Glu, first: usize, last: usize, _tile: &mut Tile)
             // SAFETY: there is room for these rows of every place, and it is nobody else's.
             unsafe { (format.scalar)(&product, row, row + BLOCK) };
         }
-        for (place, (gate, up)) in gate.as_chunks().0.chunks(2).zip(up.as_chunks().0.chunks(2)).enumerate() {
-            let (gate, up) = ([&gate[0], &gate[1]], [&up[0], &up[1]]);
-            Scalar.call(Gated { out: &p.out, place, block: row / BLOCK, gate, up });
+        let all = [gate.as_chunks().0.as_chunks().0, up.as_chunks().0.as_chunks().0];
+        let (out, block) = (&p.out, row / BLOCK);
+        match places {
+            1 => Scalar.call(Gated::<1> { out, group: 0, block, rows: all.map(|all| four(all, 0)) }),
+            2 => Scalar.call(Gated::<2> { out, group: 0, block, rows: all.map(|all| four(all, 0)) }),
+            _ => (0..places.div_ceil(TOGETHER)).for_each(|group| {
+                Scalar.call(Gated::<TOGETHER> { out, group, block, rows: all.map(|all| four(all, group)) });
+            }),
         }
     }
+}
+
+/// The `group`th `N` places' results; the last one's once more for free places, which nobody asks for.
+fn four<const N: usize>(all: &[[[f32; 16]; 2]], group: usize) -> [[&[f32; 16]; N]; 2] {
+    [0, 1].map(|half| std::array::from_fn(|t| &all[(N * group + t).min(all.len() - 1)][half]))
 }
 
 /// Computes elements `first..last` of the hidden layer, whole blocks of thirty-two.
@@ -113,24 +129,27 @@ pub(super) unsafe fn simd<S: Simd>(s: S, p: &Glu, first: usize, last: usize, til
     }
 }
 
-/// What is done once thirty-two rows of both matrices were multiplied with a place: the same code for all formats.
-struct Gated<'a> {
+/// What is done once thirty-two rows of both matrices were multiplied with the places of a panel: the same code for all formats.
+struct Gated<'a, const N: usize> {
     out: &'a Hidden,
-    place: usize,
+    group: usize,
     block: usize,
-    gate: [&'a [f32; 16]; 2],
-    up: [&'a [f32; 16]; 2],
+    /// Of gate and up, by sixteen rows, then place.
+    rows: [[[&'a [f32; 16]; N]; 2]; 2],
 }
 
-impl<S: Simd> Task<S> for Gated<'_> {
+impl<S: Simd, const N: usize> Task<S> for Gated<'_, N> {
     #[inline(always)]
     fn run(self, s: S) {
-        let mut hidden = [s.splat(0.0); 2];
-        for i in 0..2 {
-            hidden[i] = swiglu_lanes(s, s.load(self.gate[i]), s.load(self.up[i]));
+        let [gate, up] = self.rows;
+        let mut hidden = [[s.splat(0.0); 2]; N];
+        for t in 0..N {
+            for i in 0..2 {
+                hidden[t][i] = swiglu_lanes(s, s.load(gate[i][t]), s.load(up[i][t]));
+            }
         }
         // SAFETY: whoever makes a `Gated` has these columns.
-        unsafe { self.out.set(s, self.place, self.block, hidden) };
+        unsafe { self.out.set(s, self.group, self.block, hidden) };
     }
 }
 
@@ -169,11 +188,8 @@ unsafe fn few<S: Simd, const NT: usize>(
             unsafe { streamed(Streamed { rows, blocks, ahead, panels, pairs, sums: &mut sums[m][half] }) };
         }
     }
-    let [gate, up] = sums;
-    for t in 0..NT {
-        let (gate, up) = ([&gate[0][t], &gate[1][t]], [&up[0][t], &up[1][t]]);
-        s.call(Gated { out: &p.out, place: t, block: row / BLOCK, gate, up });
-    }
+    let rows = sums.each_ref().map(|sums| sums.each_ref().map(|sums| sums.each_ref()));
+    s.call(Gated { out: &p.out, group: 0, block: row / BLOCK, rows });
 }
 
 /// Thirty-two elements from `row` on, of all places.
@@ -191,9 +207,9 @@ unsafe fn many<S: Simd>(s: S, p: &Glu, row: usize, lanes: &Lanes, tile: &mut Til
             tile.keep_first_half();
         }
     }
-    for place in 0..p.x.places {
-        let (first, second) = (tile.first_half(place), tile.results(place));
-        let (gate, up) = ([first[0], second[0]], [first[1], second[1]]);
-        s.call(Gated { out: &p.out, place, block: row / BLOCK, gate, up });
+    let (first, second) = tile.both_halves();
+    for (group, (first, second)) in first.iter().zip(second).enumerate() {
+        let [gate, up] = [0, 1].map(|m| [first[m].each_ref(), second[m].each_ref()]);
+        s.call(Gated { out: &p.out, group, block: row / BLOCK, rows: [gate, up] });
     }
 }

@@ -84,7 +84,7 @@ impl<const NT: usize> Panel<NT> {
         q: [[[0; 4]; 8]; NT],
     };
 
-    /// Fills in place `t` from its thirty-two values; gives the integers, as numbers.
+    /// Fills in place `t` from its thirty-two values, but for what [`Panel::finish`] does; gives the integers, as numbers.
     #[inline(always)]
     pub(super) fn set<S: Simd>(&mut self, s: S, t: usize, x: [S::F; 2]) -> [S::F; 2] {
         let greatest = s.greatest(s.max(size(s, x[0]), size(s, x[1])));
@@ -100,10 +100,20 @@ impl<const NT: usize> Panel<NT> {
             // The magic constant's own bits, sixteen times, wrap around in the sum.
             let sum = s.sum_i(bits).wrapping_sub((MAGIC.to_bits() as i32).wrapping_mul(16));
             self.sum[half][t] = sum;
-            self.scaled_half[half][t] = self.scale[t] * sum as f32;
         }
-        self.scaled_sum[t] = self.scale[t] * (self.sum[0][t] + self.sum[1][t]) as f32;
         integers
+    }
+
+    /// The sums as minimums are multiplied with them, of all places at once: one by one, each would wait for its sums to go
+    /// through memory.
+    #[inline(always)]
+    pub(super) fn finish(&mut self) {
+        for t in 0..NT {
+            for half in 0..2 {
+                self.scaled_half[half][t] = self.scale[t] * self.sum[half][t] as f32;
+            }
+            self.scaled_sum[t] = self.scale[t] * (self.sum[0][t] + self.sum[1][t]) as f32;
+        }
     }
 
     /// Fills in places `t` and `t + 1`: the values, and what is left of them.
@@ -136,6 +146,9 @@ pub(super) fn quantize<S: Simd, const NT: usize>(s: S, x: &[f32], cols: usize, f
                 panel.set(s, t, x);
             }
         }
+    }
+    for panel in panels {
+        panel.finish();
     }
 }
 

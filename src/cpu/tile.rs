@@ -77,7 +77,7 @@ impl Tile {
 
     /// The results of a place for both sixteens of rows, once they were multiplied.
     pub fn results(&self, place: usize) -> [&[f32; 16]; 2] {
-        of_place(&self.sums, place)
+        self.sums[place / TOGETHER].each_ref().map(|sixteen| &sixteen[place % TOGETHER])
     }
 
     /// Room for the results of so many places, by groups of them.
@@ -91,9 +91,9 @@ impl Tile {
         std::mem::swap(&mut self.sums, &mut self.first_half);
     }
 
-    /// Those that were kept.
-    pub fn first_half(&self, place: usize) -> [&[f32; 16]; 2] {
-        of_place(&self.first_half, place)
+    /// The results that were kept, and those of the rows since.
+    pub fn both_halves(&self) -> (&[Sums], &[Sums]) {
+        (&self.first_half, &self.sums)
     }
 
     /// Multiplies all places of `x` with twice sixteen rows. Meanwhile the bytes at `ahead` are asked for, as many as are
@@ -133,11 +133,6 @@ impl Tile {
             }
         }
     }
-}
-
-/// One place's sums for both sixteens of rows.
-fn of_place(sums: &[Sums], place: usize) -> [&[f32; 16]; 2] {
-    sums[place / TOGETHER].each_ref().map(|sixteen| &sixteen[place % TOGETHER])
 }
 
 /// One half of a tile, and the blocks of sixteen rows that it is to hold.
