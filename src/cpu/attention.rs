@@ -104,7 +104,6 @@ pub(super) fn attend<S: Simd, K: Cache>(s: S, head: &HeadPages, queries: &mut [Q
         wide.resize(2 * PAGE.max(head.head_dim), Wide([0.0; 16]));
         let state = State { running, weights, wide: bytemuck::cast_slice_mut(wide) };
         match S::QUERIES {
-            8 => through::<S, K, 8, true>(s, head, queries, state),
             2 => through::<S, K, 2, true>(s, head, queries, state),
             _ => through::<S, K, 1, true>(s, head, queries, state),
         }
@@ -250,10 +249,7 @@ fn through<S: Simd, K: Cache, const N: usize, const WIDE: bool>(
             if WIDE {
                 let wide = wide[some * reach.start..].chunks_exact_mut(some);
                 for (j, wide) in (reach.start..reach.end).zip(wide) {
-                    match some {
-                        2 => widen::<S, K>(s, &values.of(j)[..2], &mut wide[..2]),
-                        _ => widen::<S, K>(s, &values.of(j)[..1], &mut wide[..1]),
-                    }
+                    widen::<S, K>(s, values.of(j), wide);
                 }
             }
             for (running, weights) in running.as_chunks_mut::<N>().0.iter_mut().zip(weights.as_chunks::<N>().0) {
