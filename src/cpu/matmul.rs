@@ -115,6 +115,10 @@ enum Job<'a> {
 /// Rows that a thread takes at a time, at most; a multiple of every kernel's own group.
 const PIECE: usize = 64;
 
+/// From so many tokens on, thirty-two rows are work enough for a piece: the smaller they are, the less the others wait for the
+/// last one.
+const MANY: usize = 16;
+
 /// Multiplies the same tokens, `x` as `[token][col]`, by several matrices of `cols` columns. Their results lie side by
 /// side in `out`, `[token][row of the first, row of the second, …]`. What it held before is lost. For quantized weights,
 /// tokens are rounded: to sixteen bits if they are to be `fine`, else to eight.
@@ -216,7 +220,8 @@ fn multiply(
 
     // Small matrices: still several pieces for each thread.
     let together = if tokens == 1 { 16 } else { 32 };
-    let piece = (out_stride / (team.threads() * 4)).next_multiple_of(together).clamp(together, PIECE);
+    let most = if tokens >= MANY { together } else { PIECE };
+    let piece = (out_stride / (team.threads() * 4)).next_multiple_of(together).clamp(together, most);
     pairs.clear();
     let mut arranged: Vec<Range<usize>> = Vec::with_capacity(matrices.len());
     for (i, m) in matrices.iter().enumerate() {
