@@ -13,7 +13,7 @@
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
@@ -157,8 +157,6 @@ struct Shared {
     seats: Box<[Seat]>,
     /// What the first panicking piece said.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
-    /// How many threads are parked, or about to be.
-    parked: AtomicU32,
 }
 
 // SAFETY: `job` is the only field that is not Sync by itself; the protocol of `state` keeps writers from readers.
@@ -286,7 +284,6 @@ impl Shared {
             std::hint::spin_loop();
         }
         let seat = &self.seats[thread];
-        self.parked.fetch_add(1, SeqCst);
         let state = loop {
             seat.parked.store(true, SeqCst);
             let state = self.state.load(SeqCst);
@@ -299,18 +296,14 @@ impl Shared {
             }
         };
         seat.parked.store(false, SeqCst);
-        self.parked.fetch_sub(1, SeqCst);
         state
     }
 
     /// Wakes those of some threads that are parked. Called after each change of the state that they may wait for: either a
     /// thread sees the new state before it parks, or the sequentially consistent loads here see that it does.
     fn wake(&self, seats: &[Seat]) {
-        if self.parked.load(SeqCst) == 0 {
-            return;
-        }
-        for seat in seats.iter().filter(|seat| seat.parked.load(SeqCst)) {
-            if seat.parked.swap(false, SeqCst) {
+        for seat in seats {
+            if seat.parked.load(SeqCst) && seat.parked.swap(false, SeqCst) {
                 // Whoever is about to wait has the gate until it does. It is open again when the other wakes up.
                 drop(seat.gate.lock().unwrap_or_else(PoisonError::into_inner));
                 seat.woken.notify_one();

@@ -90,21 +90,23 @@ pub(super) unsafe fn plain(p: &Glu, first: usize, last: usize, _tile: &mut Tile)
             // SAFETY: there is room for these rows of every place, and it is nobody else's.
             unsafe { (format.scalar)(&product, row, row + BLOCK) };
         }
-        let all = [gate.as_chunks().0.as_chunks().0, up.as_chunks().0.as_chunks().0];
-        let (out, block) = (&p.out, row / BLOCK);
+        let rows = [gate.as_chunks().0.as_chunks().0, up.as_chunks().0.as_chunks().0];
         match places {
-            1 => Scalar.call(Gated::<1> { out, group: 0, block, rows: all.map(|all| four(all, 0)) }),
-            2 => Scalar.call(Gated::<2> { out, group: 0, block, rows: all.map(|all| four(all, 0)) }),
-            _ => (0..places.div_ceil(TOGETHER)).for_each(|group| {
-                Scalar.call(Gated::<TOGETHER> { out, group, block, rows: all.map(|all| four(all, group)) });
-            }),
+            1 => gated::<1>(p, row, rows),
+            2 => gated::<2>(p, row, rows),
+            _ => gated::<TOGETHER>(p, row, rows),
         }
     }
 }
 
-/// The `group`th `N` places' results; the last one's once more for free places, which nobody asks for.
-fn four<const N: usize>(all: &[[[f32; 16]; 2]], group: usize) -> [[&[f32; 16]; N]; 2] {
-    [0, 1].map(|half| std::array::from_fn(|t| &all[(N * group + t).min(all.len() - 1)][half]))
+/// Thirty-two elements from `row` on of all places, `N` of which share a panel, from the results of gate and up by place. Free
+/// places have the last one's, which nobody asks for.
+fn gated<const N: usize>(p: &Glu, row: usize, results: [&[[[f32; 16]; 2]]; 2]) {
+    for group in 0..p.x.places.div_ceil(N) {
+        let rows =
+            results.map(|of| [0, 1].map(|half| std::array::from_fn(|t| &of[(N * group + t).min(of.len() - 1)][half])));
+        Scalar.call(Gated::<N> { out: &p.out, group, block: row / BLOCK, rows });
+    }
 }
 
 /// Computes elements `first..last` of the hidden layer, whole blocks of thirty-two.

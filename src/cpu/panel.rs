@@ -1,8 +1,8 @@
 //! Activations as integers: what quantized weights are multiplied with.
 //!
-//! Thirty-two values share an f32 scale, the greatest magnitude over 127, or zero if that is below 2^-90; each is the nearest
-//! integer (ties to even) of value / scale. A [`Panel`] holds the same thirty-two positions of several tokens side by side, in the order in
-//! which a matmul reads them, with the sums that weights with an offset or a minimum need.
+//! Thirty-two values share an f32 scale, the greatest magnitude over 127, or zero if that magnitude is below 2^-90; each is the
+//! nearest integer (ties to even) of value / scale. A [`Panel`] holds the same thirty-two positions of several tokens side by
+//! side, in the order in which a matmul reads them, with the sums that weights with an offset or a minimum need.
 //!
 //! A token that is to be fine, to sixteen bits, has two places: what the rounding of the first leaves is rounded once more
 //! in the second, with a scale of its own. Each is multiplied as if it were a token, and the two results are added.

@@ -405,9 +405,9 @@ pub(super) fn four<S: Simd, K: Kind, const N: usize>(
                 dots[t] = dot4::<S, K>(s, dots[t], w[k], x[t][k]);
                 continue;
             }
-            pairs[t] = s.pairs(pairs[t], w[k], x[t][k]);
+            pairs[t] = s.pair_sums(pairs[t], w[k], x[t][k]);
             if k == 3 || K::GROUPS == 2 && k == 1 {
-                dots[t] = s.add_pairs(dots[t], pairs[t]);
+                dots[t] = s.add_pair_sums(dots[t], pairs[t]);
                 pairs[t] = s.splat_i(0);
             }
         }

@@ -24,7 +24,7 @@ pub(crate) trait Simd: Copy {
     /// their groups meets.
     const PAIRS: bool;
 
-    /// Whether [`Simd::dot4`] is one instruction. If it is not, sums of [`Simd::pairs`] take fewer.
+    /// Whether [`Simd::dot4`] is one instruction. If it is not, [`Simd::pair_sums`] take fewer.
     const DOTS: bool;
 
     /// Runs a task in a function of its own, compiled for these lanes: what it is generic over decides how often there is
@@ -87,12 +87,12 @@ pub(crate) trait Simd: Copy {
     fn dot4(self, acc: Self::I, w: Self::I, x: Self::I) -> Self::I;
     /// For lanes that are not [`Simd::DOTS`]: adds to the two i16 of each lane the sums of its pairs of products.
     #[inline(always)]
-    fn pairs(self, pairs: Self::I, w: Self::I, x: Self::I) -> Self::I {
+    fn pair_sums(self, pairs: Self::I, w: Self::I, x: Self::I) -> Self::I {
         self.dot4(pairs, w, x)
     }
-    /// Adds to each lane what its two i16 are together, from 0 and [`Simd::pairs`] of which none left them.
+    /// Adds to each lane what its two i16 are together, from 0 and [`Simd::pair_sums`] of which none left them.
     #[inline(always)]
-    fn add_pairs(self, acc: Self::I, pairs: Self::I) -> Self::I {
+    fn add_pair_sums(self, acc: Self::I, pairs: Self::I) -> Self::I {
         self.add_i(acc, pairs)
     }
     /// Signed bytes in the form that [`Simd::dot4_wide`] takes.

@@ -223,15 +223,15 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn dot4(self, acc: [__m256i; 2], w: [__m256i; 2], x: [__m256i; 2]) -> [__m256i; 2] {
-        self.add_i(acc, self.madd(w, x))
+        self.add_pair_sums(acc, both!(_mm256_maddubs_epi16, w, x))
     }
     #[inline(always)]
-    fn pairs(self, pairs: [__m256i; 2], w: [__m256i; 2], x: [__m256i; 2]) -> [__m256i; 2] {
+    fn pair_sums(self, pairs: [__m256i; 2], w: [__m256i; 2], x: [__m256i; 2]) -> [__m256i; 2] {
         let products = both!(_mm256_maddubs_epi16, w, x);
         both!(_mm256_add_epi16, pairs, products)
     }
     #[inline(always)]
-    fn add_pairs(self, acc: [__m256i; 2], pairs: [__m256i; 2]) -> [__m256i; 2] {
+    fn add_pair_sums(self, acc: [__m256i; 2], pairs: [__m256i; 2]) -> [__m256i; 2] {
         let ones = op!(_mm256_set1_epi16(1));
         self.add_i(acc, both!(_mm256_madd_epi16, pairs, [ones; 2]))
     }
@@ -242,7 +242,8 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn dot4_wide(self, acc: [__m256i; 2], w: [__m256i; 2], x: [__m256i; 2]) -> [__m256i; 2] {
         // |w| is at most 128 and |x| at most 127, so a pair of products fits an i16: 2 * 128 * 127 < 32768.
-        self.add_i(acc, self.madd(both!(_mm256_abs_epi8, w), both!(_mm256_sign_epi8, x, w)))
+        let (w, x) = (both!(_mm256_abs_epi8, w), both!(_mm256_sign_epi8, x, w));
+        self.add_pair_sums(acc, both!(_mm256_maddubs_epi16, w, x))
     }
 
     #[inline(always)]
@@ -287,15 +288,5 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn prefetch_near(self, at: *const u8) {
         op!(_mm_prefetch::<_MM_HINT_T0>(at.cast()))
-    }
-}
-
-impl Avx2 {
-    /// Dot products of four unsigned with four signed bytes, where no pair of products leaves an i16.
-    #[inline(always)]
-    fn madd(self, unsigned: [__m256i; 2], signed: [__m256i; 2]) -> [__m256i; 2] {
-        let pairs = both!(_mm256_maddubs_epi16, unsigned, signed);
-        let ones = op!(_mm256_set1_epi16(1));
-        both!(_mm256_madd_epi16, pairs, [ones; 2])
     }
 }
