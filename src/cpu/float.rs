@@ -169,9 +169,9 @@ fn sixteen_rows<S: Simd, W: Float>(s: S, weights: &[u8], x: &[f32]) -> [f32; 16]
     let rows = Rows::new(weights, row_bytes);
     let ahead = weights.as_ptr().wrapping_add(weights.len());
     let (parts, last) = x.as_chunks::<PART>();
-    let mut sum = s.splat(0.0);
+    let (mut sum, near) = (s.splat(0.0), s.weights_near());
     for (i, x) in parts.iter().enumerate() {
-        fetch::<S, W>(s, ahead, i);
+        fetch::<S, W>(s, ahead, i, near);
         // SAFETY: there are as many whole parts in every row.
         sum = s.add(sum, unsafe { one_part::<S, W>(s, rows, i, x) });
     }
@@ -190,11 +190,11 @@ fn four_rows<S: Simd, W: Float>(s: S, weights: &[u8], x: &[f32]) -> [f32; 16] {
     let row_bytes = weights.len() / 16;
     let rows = Rows::new(weights, row_bytes);
     let (fours, _) = x.as_chunks::<{ 4 * PART }>();
-    let mut sums = [0.0; 16];
+    let (mut sums, near) = ([0.0; 16], s.weights_near());
     for first in [0, 4, 8, 12] {
         let (ahead, mut sum) = (rows.row(first + 4), s.splat(0.0));
         for (i, x) in fours.iter().enumerate() {
-            fetch::<S, W>(s, ahead, i);
+            fetch::<S, W>(s, ahead, i, near);
             // Of the first, every fourth lane counts, of the others, those behind.
             let mut part = [s.splat(0.0); 4];
             for at in (0..PART * W::BYTES).step_by(64) {
@@ -222,10 +222,8 @@ fn four_rows<S: Simd, W: Float>(s: S, weights: &[u8], x: &[f32]) -> [f32; 16] {
 
 /// Asks for as many bytes at `ahead` as a part of sixteen rows takes, or four of four, the `at`th of them.
 #[inline(always)]
-fn fetch<S: Simd, W: Float>(s: S, ahead: *const u8, at: usize) {
-    for line in 0..PART * W::BYTES / 4 {
-        s.prefetch_near(ahead.wrapping_add(16 * at * PART * W::BYTES + 64 * line));
-    }
+fn fetch<S: Simd, W: Float>(s: S, ahead: *const u8, at: usize, near: bool) {
+    s.prefetch_lines(ahead.wrapping_add(16 * at * PART * W::BYTES), PART * W::BYTES / 4, near);
 }
 
 /// A part of sixteen rows times a token's.

@@ -253,19 +253,11 @@ impl Store {
 /// Asks for as many bytes at `ahead` as thirty-two columns of sixteen rows take, or sixty-four of eight, the `at`th of
 /// them. Streams a row apart defeat the hardware's prefetcher, but the next rows are contiguous. A few lines at a time: all of a
 /// super-block's at once would fill the queues that the loads here wait in. As many for all columns: a line that two
-/// ask for costs less than finding that out. They come into the nearest cache only if it has nothing better to hold.
+/// ask for costs less than finding that out.
 #[inline(always)]
-pub(super) fn fetch<S: Simd, U: Unpack, const NEAR: bool>(s: S, ahead: *const u8, at: usize) {
+pub(super) fn fetch<S: Simd, U: Unpack>(s: S, ahead: *const u8, at: usize, near: bool) {
     let bytes = 16 * 32 * size_of::<U>() / U::LEN;
-    let first = ahead.wrapping_add(at * bytes);
-    for line in 0..bytes.div_ceil(64) {
-        let line = first.wrapping_add(64 * line);
-        if NEAR {
-            s.prefetch_near(line)
-        } else {
-            s.prefetch(line)
-        };
-    }
+    s.prefetch_lines(ahead.wrapping_add(at * bytes), bytes.div_ceil(64), near);
 }
 
 /// What sets one format's chain apart from another's, once its columns are unpacked.

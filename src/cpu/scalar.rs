@@ -203,4 +203,8 @@ impl Simd for Scalar {
     fn prefetch(self, _at: *const u8) {}
     #[inline(always)]
     fn prefetch_near(self, _at: *const u8) {}
+    #[inline(always)]
+    fn weights_near(self) -> bool {
+        false
+    }
 }

@@ -9,6 +9,8 @@
 //! - eight rows, two neighbouring blocks of each, while the next eight are asked for: 60, or 41;
 //! - four rows, four blocks of each: the same. One row after the other: all of it.
 //!
+//! What is asked for comes into the nearest cache there; on Zen 4, into the second: see [`Simd::weights_near`].
+//!
 //! So [`eight`] has two neighbouring groups of columns of each of eight rows in the lanes. A row's chain goes through both in
 //! turn: its sum changes lanes in between. One row at a time would need sums of lanes instead, and sixteen such changes.
 //! Where groups have only sixteen columns and unpacking takes longer than reading, [`sixteen`] rows need fewer instructions,
@@ -170,7 +172,8 @@ pub(super) struct Streamed<'a, const NT: usize> {
 pub(super) unsafe fn sixteen<S: Simd, U: Unpack, const NT: usize>(s: S, p: Streamed<NT>) {
     let Streamed { rows, blocks, ahead, panels, sums, .. } = p;
     assert!(panels.len() == blocks * U::LEN / BLOCK, "panels for these rows");
-    let mut places = Sixteen::<S, U, NT> { s, panels, ahead, acc: [s.splat(0.0); NT], format: PhantomData };
+    let mut places =
+        Sixteen::<S, U, NT> { s, panels, ahead, near: s.weights_near(), acc: [s.splat(0.0); NT], format: PhantomData };
     for block in 0..blocks {
         // SAFETY: the caller's contract.
         unsafe { unpack::<S, U>(s, rows, block, &mut places) };
@@ -185,6 +188,7 @@ struct Sixteen<'a, S: Simd, U, const NT: usize> {
     s: S,
     panels: &'a [Panel<NT>],
     ahead: *const u8,
+    near: bool,
     acc: [S::F; NT],
     format: PhantomData<U>,
 }
@@ -194,7 +198,7 @@ impl<S: Simd, U: Unpack, const NT: usize> Sink<S> for Sixteen<'_, S, U, NT> {
     fn take(&mut self, at: usize, columns: Columns<S>) {
         // SAFETY: `sixteen` saw as many panels as the blocks have; without a check for the reason given in `EightRows::pair`.
         let (s, acc, panel) = (self.s, self.acc, unsafe { self.panels.get_unchecked(at) });
-        fetch::<S, U, true>(s, self.ahead, at);
+        fetch::<S, U>(s, self.ahead, at, self.near);
         let offset = const { offset::<S, U>() };
         self.acc = match const { KindOf::of::<U>() } {
             KindOf::Whole => step::<S, Whole, NT>(s, acc, columns, panel, offset),
@@ -220,13 +224,14 @@ pub(super) unsafe fn eight<S: Simd, U: Eight, const NT: usize>(s: S, p: Streamed
     assert!(pairs.len() == (blocks * U::LEN).div_ceil(2 * BLOCK), "pairs for these rows");
     // Blocks of thirty-two columns are taken two at a time.
     let together = if U::LEN == BLOCK { 2 } else { 1 };
+    let near = s.weights_near();
     for first in [0, 8] {
         let ahead = match 16 * rows.stride() <= AHEAD {
             true => ahead.wrapping_add(first * rows.stride()),
             false if first == 0 => rows.row(8),
             false => ahead,
         };
-        let mut places = EightRows::<S, U, NT> { s, pairs, ahead, acc: [s.splat(0.0); NT], format: PhantomData };
+        let mut places = EightRows::<S, U, NT> { s, pairs, ahead, near, acc: [s.splat(0.0); NT], format: PhantomData };
         for (index, block) in (0..blocks).step_by(together).enumerate() {
             let last: [[U; 2]; 8];
             // SAFETY: the caller's contract.
@@ -254,6 +259,7 @@ struct EightRows<'a, S: Simd, U, const NT: usize> {
     s: S,
     pairs: &'a [Pair<NT>],
     ahead: *const u8,
+    near: bool,
     /// The chains, in the even lanes; in the others are sums that nobody wants.
     acc: [S::F; NT],
     format: PhantomData<U>,
@@ -325,7 +331,7 @@ impl<'a, S: Simd, U: Unpack, const NT: usize> EightRows<'a, S, U, NT> {
 impl<S: Simd, U: Unpack, const NT: usize> Meet<S> for EightRows<'_, S, U, NT> {
     #[inline(always)]
     fn wholes(&mut self, at: usize, [a, b, c, d, e, f, g, h]: [S::I; 8], scale: S::F, min: S::F) {
-        fetch::<S, U, true>(self.s, self.ahead, at);
+        fetch::<S, U>(self.s, self.ahead, at, self.near);
         let zero = [self.s.splat_i(0); NT];
         // Two chains, that one need not wait for the other.
         let (mut dot, more) = (self.dots(self.start(at, 0), at, 0, [a, b, c, d]), self.dots(zero, at, 4, [e, f, g, h]));
@@ -337,7 +343,7 @@ impl<S: Simd, U: Unpack, const NT: usize> Meet<S> for EightRows<'_, S, U, NT> {
 
     #[inline(always)]
     fn divided(&mut self, at: usize, first: [S::I; 4], second: [S::I; 4], scale: S::F, min: S::F) {
-        fetch::<S, U, true>(self.s, self.ahead, at);
+        fetch::<S, U>(self.s, self.ahead, at, self.near);
         let zero = [self.s.splat_i(0); NT];
         let (mut dot, second) = (self.dots(zero, at, 0, first), self.dots(zero, at, 4, second));
         for t in 0..NT {
@@ -349,7 +355,7 @@ impl<S: Simd, U: Unpack, const NT: usize> Meet<S> for EightRows<'_, S, U, NT> {
     #[inline(always)]
     fn halves(&mut self, at: usize, i: usize, q: [S::I; 4], scale: S::F, min: S::F) {
         if i == 0 {
-            fetch::<S, U, true>(self.s, self.ahead, at);
+            fetch::<S, U>(self.s, self.ahead, at, self.near);
         }
         let dot = self.dots(self.start(at, i), at, 4 * i, q);
         self.add(at, i, dot, scale, min);

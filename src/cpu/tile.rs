@@ -176,7 +176,7 @@ impl<S: Simd, U: Unpack> Sink<S> for Keep<'_, S, U> {
     #[inline(always)]
     fn take(&mut self, at: usize, columns: Columns<S>) {
         let s = self.s;
-        fetch::<S, U, false>(s, self.ahead, at);
+        fetch::<S, U>(s, self.ahead, at, false);
         let to = &mut self.tile[at - self.first][self.i];
         for g in 0..8 {
             to.q[g] = s.to_array_i(columns.q[g]);

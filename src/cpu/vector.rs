@@ -193,6 +193,17 @@ pub(crate) trait Simd: Copy {
     fn prefetch(self, at: *const u8);
     /// Asks for a cache line to be brought into the first-level cache. Any address will do.
     fn prefetch_near(self, at: *const u8);
+    /// Whether weights that are asked for ahead had better come into the first-level cache.
+    fn weights_near(self) -> bool;
+
+    /// Asks for so many cache lines to be brought into the first-level cache or the second.
+    #[inline(always)]
+    fn prefetch_lines(self, first: *const u8, count: usize, near: bool) {
+        for line in 0..count {
+            let line = first.wrapping_add(64 * line);
+            if near { self.prefetch_near(line) } else { self.prefetch(line) }
+        }
+    }
 
     /// Both halves of four bits of every byte: the low ones, then the high ones.
     #[inline(always)]

@@ -289,4 +289,8 @@ impl Simd for Avx2 {
     fn prefetch_near(self, at: *const u8) {
         op!(_mm_prefetch::<_MM_HINT_T0>(at.cast()))
     }
+    #[inline(always)]
+    fn weights_near(self) -> bool {
+        super::weights_near()
+    }
 }

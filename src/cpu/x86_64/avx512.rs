@@ -294,6 +294,10 @@ impl Simd for Avx512 {
     fn prefetch_near(self, at: *const u8) {
         op!(_mm_prefetch::<_MM_HINT_T0>(at.cast()))
     }
+    #[inline(always)]
+    fn weights_near(self) -> bool {
+        super::weights_near()
+    }
 }
 
 impl Avx512 {
