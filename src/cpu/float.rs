@@ -169,7 +169,7 @@ fn sixteen_rows<S: Simd, W: Float>(s: S, weights: &[u8], x: &[f32]) -> [f32; 16]
     let rows = Rows::new(weights, row_bytes);
     let ahead = weights.as_ptr().wrapping_add(weights.len());
     let (parts, last) = x.as_chunks::<PART>();
-    let (mut sum, near) = (s.splat(0.0), s.weights_near());
+    let (mut sum, near) = (s.splat(0.0), S::weights_near());
     for (i, x) in parts.iter().enumerate() {
         fetch::<S, W>(s, ahead, i, near);
         // SAFETY: there are as many whole parts in every row.
@@ -190,7 +190,7 @@ fn four_rows<S: Simd, W: Float>(s: S, weights: &[u8], x: &[f32]) -> [f32; 16] {
     let row_bytes = weights.len() / 16;
     let rows = Rows::new(weights, row_bytes);
     let (fours, _) = x.as_chunks::<{ 4 * PART }>();
-    let (mut sums, near) = ([0.0; 16], s.weights_near());
+    let (mut sums, near) = ([0.0; 16], S::weights_near());
     for first in [0, 4, 8, 12] {
         let (ahead, mut sum) = (rows.row(first + 4), s.splat(0.0));
         for (i, x) in fours.iter().enumerate() {

@@ -21,7 +21,7 @@
 use std::ops::Range;
 
 use super::panel::{Panel, Panels};
-use super::stream::{Order, Pair, Streamed};
+use super::stream::{Order, Pair, Streamed, takes_eight};
 use super::tile::{Fill, Tile};
 use super::unpack::{Columns, Rows, Unpack};
 use super::vector::Simd;
@@ -65,8 +65,9 @@ pub(super) struct Lanes {
     /// What the integers have too much.
     pub offset: i32,
     pub kind: KindOf,
-    /// [`Unpack::ORDER`], if there are registers for it.
-    pub order: Option<Order>,
+    /// [`Unpack::ORDER`], and whether it is used.
+    order: Option<Order>,
+    takes_eight: fn() -> bool,
 }
 
 impl Lanes {
@@ -85,8 +86,14 @@ impl Lanes {
             block_len: U::LEN,
             offset,
             kind,
-            order: if S::PAIRS { U::ORDER } else { None },
+            order: U::ORDER,
+            takes_eight: takes_eight::<S, U>,
         }
+    }
+
+    /// The order in which one place or two are to be arranged, if they are.
+    pub fn order(&self) -> Option<Order> {
+        self.order.filter(|_| (self.takes_eight)())
     }
 }
 

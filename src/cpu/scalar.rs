@@ -204,7 +204,7 @@ impl Simd for Scalar {
     #[inline(always)]
     fn prefetch_near(self, _at: *const u8) {}
     #[inline(always)]
-    fn weights_near(self) -> bool {
+    fn weights_near() -> bool {
         false
     }
 }

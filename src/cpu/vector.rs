@@ -194,7 +194,7 @@ pub(crate) trait Simd: Copy {
     /// Asks for a cache line to be brought into the first-level cache. Any address will do.
     fn prefetch_near(self, at: *const u8);
     /// Whether weights that are asked for ahead had better come into the first-level cache.
-    fn weights_near(self) -> bool;
+    fn weights_near() -> bool;
 
     /// Asks for so many cache lines to be brought into the first-level cache or the second.
     #[inline(always)]

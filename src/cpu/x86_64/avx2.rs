@@ -290,7 +290,7 @@ impl Simd for Avx2 {
         op!(_mm_prefetch::<_MM_HINT_T0>(at.cast()))
     }
     #[inline(always)]
-    fn weights_near(self) -> bool {
-        super::weights_near()
+    fn weights_near() -> bool {
+        false // as on most CPUs that have no AVX-512
     }
 }

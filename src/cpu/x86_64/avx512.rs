@@ -295,7 +295,7 @@ impl Simd for Avx512 {
         op!(_mm_prefetch::<_MM_HINT_T0>(at.cast()))
     }
     #[inline(always)]
-    fn weights_near(self) -> bool {
+    fn weights_near() -> bool {
         super::weights_near()
     }
 }
