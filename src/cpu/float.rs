@@ -131,7 +131,7 @@ pub(super) unsafe fn simd<S: Simd, W: Float>(s: S, p: &Product, first: usize, la
         // SAFETY: the stores speak of those rows alone.
         unsafe {
             if tokens == 1 {
-                let sums = match S::PAIRS && p.cols.is_multiple_of(4 * PART) {
+                let sums = match S::PAIRS && S::weights_near() && p.cols.is_multiple_of(4 * PART) {
                     true => four_rows::<S, W>(s, weights[0], p.x),
                     false => sixteen_rows::<S, W>(s, weights[0], p.x),
                 };
@@ -184,7 +184,8 @@ fn sixteen_rows<S: Simd, W: Float>(s: S, weights: &[u8], x: &[f32]) -> [f32; 16]
     s.to_array(sum)
 }
 
-/// The same, four rows by four parts of each at a time, if there are as many: see [`super::stream`].
+/// The same, four rows by four parts of each at a time, if there are as many: see [`super::stream`]. On Zen 4, whose weights are
+/// not asked for into the nearest cache, sixteen rows are a tenth faster.
 #[inline(always)]
 fn four_rows<S: Simd, W: Float>(s: S, weights: &[u8], x: &[f32]) -> [f32; 16] {
     let row_bytes = weights.len() / 16;
