@@ -123,6 +123,7 @@ pub(super) unsafe fn simd<S: Simd, W: Float>(s: S, p: &Product, first: usize, la
         return unsafe { scalar::<W>(p, first, last, tile) };
     }
     let together = if tokens == 1 { 16 } else { 32 };
+    let near = S::weights_near();
     for row in (first..last).step_by(together) {
         let sixteen = |from: usize| Store::new(p.out, p.out_stride, p.rows, from, last);
         let weights = |store: &Store| &p.weights[store.start * row_bytes..][..16 * row_bytes];
@@ -131,9 +132,9 @@ pub(super) unsafe fn simd<S: Simd, W: Float>(s: S, p: &Product, first: usize, la
         // SAFETY: the stores speak of those rows alone.
         unsafe {
             if tokens == 1 {
-                let sums = match S::PAIRS && S::weights_near() && p.cols.is_multiple_of(4 * PART) {
+                let sums = match S::PAIRS && near && p.cols.is_multiple_of(4 * PART) {
                     true => four_rows::<S, W>(s, weights[0], p.x),
-                    false => sixteen_rows::<S, W>(s, weights[0], p.x),
+                    false => sixteen_rows::<S, W>(s, weights[0], p.x, near),
                 };
                 stores[0].put(0, sums);
             } else {
@@ -164,12 +165,12 @@ fn rest_of(x: &[f32]) -> [f32; PART] {
 
 /// Sixteen rows times one token. Meanwhile the rows behind them are asked for, as in products with quantized weights.
 #[inline(always)]
-fn sixteen_rows<S: Simd, W: Float>(s: S, weights: &[u8], x: &[f32]) -> [f32; 16] {
+fn sixteen_rows<S: Simd, W: Float>(s: S, weights: &[u8], x: &[f32], near: bool) -> [f32; 16] {
     let row_bytes = weights.len() / 16;
     let rows = Rows::new(weights, row_bytes);
     let ahead = weights.as_ptr().wrapping_add(weights.len());
     let (parts, last) = x.as_chunks::<PART>();
-    let (mut sum, near) = (s.splat(0.0), S::weights_near());
+    let mut sum = s.splat(0.0);
     for (i, x) in parts.iter().enumerate() {
         fetch::<S, W>(s, ahead, i, near);
         // SAFETY: there are as many whole parts in every row.
@@ -191,11 +192,11 @@ fn four_rows<S: Simd, W: Float>(s: S, weights: &[u8], x: &[f32]) -> [f32; 16] {
     let row_bytes = weights.len() / 16;
     let rows = Rows::new(weights, row_bytes);
     let (fours, _) = x.as_chunks::<{ 4 * PART }>();
-    let (mut sums, near) = ([0.0; 16], S::weights_near());
+    let mut sums = [0.0; 16];
     for first in [0, 4, 8, 12] {
         let (ahead, mut sum) = (rows.row(first + 4), s.splat(0.0));
         for (i, x) in fours.iter().enumerate() {
-            fetch::<S, W>(s, ahead, i, near);
+            fetch::<S, W>(s, ahead, i, true);
             // Of the first, every fourth lane counts, of the others, those behind.
             let mut part = [s.splat(0.0); 4];
             for at in (0..PART * W::BYTES).step_by(64) {

@@ -157,9 +157,7 @@ pub(super) const FEW: usize = 4;
 /// Asks for the lines of so many bytes.
 #[inline(always)]
 pub(super) fn fetch<S: Simd>(s: S, at: *const u8, bytes: usize) {
-    for line in 0..bytes / 64 {
-        s.prefetch(at.wrapping_add(64 * line));
-    }
+    s.prefetch_lines(at, bytes / 64, false);
 }
 
 /// One type of cache, as the attention kernels see a head's part of a page.

@@ -21,7 +21,7 @@
 use std::ops::Range;
 
 use super::panel::{Panel, Panels};
-use super::stream::{Order, Pair, Streamed, takes_eight};
+use super::stream::{Order, Pair, Streamed, order};
 use super::tile::{Fill, Tile};
 use super::unpack::{Columns, Rows, Unpack};
 use super::vector::Simd;
@@ -65,9 +65,8 @@ pub(super) struct Lanes {
     /// What the integers have too much.
     pub offset: i32,
     pub kind: KindOf,
-    /// [`Unpack::ORDER`], and whether it is used.
-    order: Option<Order>,
-    takes_eight: fn() -> bool,
+    /// [`super::stream::order`].
+    pub order: fn() -> Option<Order>,
 }
 
 impl Lanes {
@@ -78,22 +77,7 @@ impl Lanes {
         fill: unsafe fn(Fill),
     ) -> Self {
         let (offset, kind) = (offset::<S, U>(), KindOf::of::<U>());
-        Self {
-            one,
-            two,
-            fill,
-            block_bytes: size_of::<U>(),
-            block_len: U::LEN,
-            offset,
-            kind,
-            order: U::ORDER,
-            takes_eight: takes_eight::<S, U>,
-        }
-    }
-
-    /// The order in which one place or two are to be arranged, if they are.
-    pub fn order(&self) -> Option<Order> {
-        self.order.filter(|_| (self.takes_eight)())
+        Self { one, two, fill, block_bytes: size_of::<U>(), block_len: U::LEN, offset, kind, order: order::<S, U> }
     }
 }
 

@@ -203,8 +203,4 @@ impl Simd for Scalar {
     fn prefetch(self, _at: *const u8) {}
     #[inline(always)]
     fn prefetch_near(self, _at: *const u8) {}
-    #[inline(always)]
-    fn weights_near() -> bool {
-        false
-    }
 }

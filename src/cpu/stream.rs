@@ -106,7 +106,7 @@ impl Pairs {
     /// Arranges the places for a format; nothing, if it takes none or they are more than two.
     pub(super) fn arrange(&mut self, x: &Panels, format: &Format) -> Range<usize> {
         let Some(lanes) = &format.lanes else { return 0..0 };
-        match (lanes.order(), x.places) {
+        match ((lanes.order)(), x.places) {
             (Some(order), 1) => arrange(&x.one, lanes, order, &mut self.one),
             (Some(order), 2) => arrange(&x.two, lanes, order, &mut self.two),
             _ => 0..0,
@@ -230,9 +230,15 @@ const fn four_bits<U: Unpack>() -> bool {
     8 * size_of::<U>() / U::LEN == 4
 }
 
-/// Whether a format that has an order takes eight rows at a time, not sixteen.
-pub(super) fn takes_eight<S: Simd, U: Unpack>() -> bool {
-    S::PAIRS && (!four_bits::<U>() || S::weights_near())
+/// Whether a format that has an order takes eight rows at a time, not sixteen; `near` is [`Simd::weights_near`].
+#[inline(always)]
+fn takes_eight<S: Simd, U: Unpack>(near: bool) -> bool {
+    S::PAIRS && (!four_bits::<U>() || near)
+}
+
+/// The order in which a format's one place or two are arranged: none, if it takes sixteen rows.
+pub(super) fn order<S: Simd, U: Unpack>() -> Option<Order> {
+    U::ORDER.filter(|_| takes_eight::<S, U>(S::weights_near()))
 }
 
 /// Eight rows at a time, with two neighbouring groups of columns of each in the lanes; [`sixteen`], where that is better.
@@ -243,11 +249,12 @@ pub(super) fn takes_eight<S: Simd, U: Unpack>() -> bool {
 pub(super) unsafe fn eight<S: Simd, U: Eight, const NT: usize>(s: S, p: Streamed<NT>) {
     // SAFETY: the caller's contract.
     unsafe {
-        match S::weights_near() {
-            _ if !S::PAIRS => sixteen::<S, U, NT>(s, p),
-            true => eight_rows::<S, U, NT, true>(s, p),
-            _ if four_bits::<U>() => sixteen_rows::<S, U, NT, false>(s, p),
-            _ => eight_rows::<S, U, NT, false>(s, p),
+        let near = S::weights_near();
+        match (takes_eight::<S, U>(near), near) {
+            (true, true) => eight_rows::<S, U, NT, true>(s, p),
+            (true, false) => eight_rows::<S, U, NT, false>(s, p),
+            (false, true) => sixteen_rows::<S, U, NT, true>(s, p),
+            (false, false) => sixteen_rows::<S, U, NT, false>(s, p),
         }
     }
 }

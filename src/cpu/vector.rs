@@ -193,8 +193,11 @@ pub(crate) trait Simd: Copy {
     fn prefetch(self, at: *const u8);
     /// Asks for a cache line to be brought into the first-level cache. Any address will do.
     fn prefetch_near(self, at: *const u8);
-    /// Whether weights that are asked for ahead had better come into the first-level cache.
-    fn weights_near() -> bool;
+    /// Whether weights that are asked for ahead had better come into the first-level cache: on few CPUs without AVX-512.
+    #[inline(always)]
+    fn weights_near() -> bool {
+        false
+    }
 
     /// Asks for so many cache lines to be brought into the first-level cache or the second.
     #[inline(always)]

@@ -289,8 +289,4 @@ impl Simd for Avx2 {
     fn prefetch_near(self, at: *const u8) {
         op!(_mm_prefetch::<_MM_HINT_T0>(at.cast()))
     }
-    #[inline(always)]
-    fn weights_near() -> bool {
-        false // as on most CPUs that have no AVX-512
-    }
 }
