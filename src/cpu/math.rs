@@ -91,8 +91,8 @@ fn gelu_lanes<S: Simd>(s: S, x: &[f32; 16]) -> [f32; 16] {
 
 /// Fewer than sixteen elements, then zeros.
 #[inline(always)]
-pub(super) fn padded(rest: &[f32]) -> [f32; 16] {
-    let mut all = [0.0; 16];
+pub(super) fn padded<T: Copy + Default>(rest: &[T]) -> [T; 16] {
+    let mut all = [T::default(); 16];
     all[..rest.len()].copy_from_slice(rest);
     all
 }

@@ -100,6 +100,10 @@ impl Simd for Scalar {
         from_f16(*x)
     }
     #[inline(always)]
+    fn load_bf16(self, x: &[u16; 16]) -> [f32; 16] {
+        x.map(|bits| f32::from_bits(u32::from(bits) << 16))
+    }
+    #[inline(always)]
     fn to_f16(self, x: [f32; 16]) -> [u16; 16] {
         to_f16(x)
     }

@@ -62,16 +62,6 @@ impl Rows {
         BlockRows { base, strides: [bytes, self.stride, 2 * self.stride], bytes }
     }
 
-    /// Blocks `block..block + 4`, `bytes` long, of rows `row..row + 4`.
-    ///
-    /// # Safety
-    /// As for [`Rows::block`], of the last block and row.
-    #[inline(always)]
-    pub(super) unsafe fn four(self, row: usize, block: usize, bytes: usize) -> BlockRows {
-        let base = opaque(self.row(row).wrapping_add(block * bytes));
-        BlockRows { base, strides: [bytes, 2 * bytes, self.stride], bytes }
-    }
-
     /// Block `block` of rows `row..row + 8`, and zeros behind it.
     ///
     /// # Safety
@@ -153,14 +143,6 @@ impl BlockRows {
         unsafe { s.load_halves(self.base.add(at), self.strides) }
     }
 
-    /// Bytes `at..at + 64` likewise.
-    #[inline(always)]
-    pub(super) fn load64<S: Simd>(self, s: S, at: usize) -> [S::I; 16] {
-        assert!(at + 64 <= self.bytes, "within the block"); // as above
-        // SAFETY: as in `load`.
-        unsafe { s.load_wide_rows(self.base.add(at), self.strides) }
-    }
-
     /// Of eight rows, the first of the two blocks, once for each even lane and once for the next.
     #[inline(always)]
     fn twice(self) -> Self {
@@ -176,7 +158,7 @@ impl BlockRows {
         Self { strides: [16, middle, far], ..self }.load(s, at)
     }
 
-    /// Bytes `at..at + 32` likewise.
+    /// Bytes `at..at + 32` of each block, transposed likewise.
     #[inline(always)]
     fn load32<S: Simd>(self, s: S, at: usize) -> [S::I; 8] {
         let (a, b) = (self.load(s, at), self.load(s, at + 16));

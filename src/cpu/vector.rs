@@ -47,6 +47,8 @@ pub(crate) trait Simd: Copy {
 
     /// Sixteen IEEE halves, exactly.
     fn load_f16(self, x: &[u16; 16]) -> Self::F;
+    /// Sixteen bfloat16, the high halves of f32, exactly.
+    fn load_bf16(self, x: &[u16; 16]) -> Self::F;
     /// Rounded to nearest even; what does not fit becomes an infinity.
     fn to_f16(self, x: Self::F) -> [u16; 16];
     /// The low half of every lane, read as an IEEE half.
@@ -136,22 +138,6 @@ pub(crate) trait Simd: Copy {
         self.load_f16(&halves)
     }
 
-    /// Sixty-four bytes from each of these places, transposed likewise: a place's are read together, since those whose
-    /// distance is a power of two drive each other's lines out of the nearest cache.
-    ///
-    /// # Safety
-    /// All sixteen times sixty-four bytes are readable.
-    #[inline(always)]
-    unsafe fn load_wide_rows(self, base: *const u8, strides: [usize; 3]) -> [Self::I; 16] {
-        let mut all = [self.splat_i(0); 16];
-        for i in 0..4 {
-            // SAFETY: the caller's contract.
-            let four = unsafe { self.load_rows(base.add(16 * i), strides) };
-            all[4 * i..][..4].copy_from_slice(&four);
-        }
-        all
-    }
-
     // What lanes that hold pairs of neighbours need, where there are `PAIRS`.
 
     /// Two numbers, eight times.
@@ -169,12 +155,6 @@ pub(crate) trait Simd: Copy {
     fn swap(self, x: Self::F) -> Self::F {
         let x = self.to_array(x);
         self.load(&std::array::from_fn(|i| x[i ^ 1]))
-    }
-    /// Every four lanes turned, so that what was `N` lanes behind the first of them is in it.
-    #[inline(always)]
-    fn turned<const N: i32>(self, x: Self::F) -> Self::F {
-        let x = self.to_array(x);
-        self.load(&std::array::from_fn(|i| x[i & !3 | (i + N as usize) & 3]))
     }
     /// Every odd lane shifted right by `N` bits, zeros coming in.
     #[inline(always)]
@@ -231,6 +211,12 @@ pub(crate) trait Simd: Copy {
     #[inline(always)]
     fn sum(self, x: Self::F) -> f32 {
         fold(self.to_array(x), |a, b| a + b)
+    }
+
+    /// [`Simd::sum`] of each.
+    #[inline(always)]
+    fn sum4(self, x: [Self::F; 4]) -> [f32; 4] {
+        [self.sum(x[0]), self.sum(x[1]), self.sum(x[2]), self.sum(x[3])]
     }
 
     /// The greatest of all lanes.

@@ -112,6 +112,30 @@ impl Simd for Avx2 {
         })
     }
     #[inline(always)]
+    fn load_bf16(self, x: &[u16; 16]) -> [__m256; 2] {
+        let x = op!({
+            let x = _mm256_loadu_si256(x.as_ptr().cast());
+            [_mm256_cvtepu16_epi32(_mm256_castsi256_si128(x)), _mm256_cvtepu16_epi32(_mm256_extracti128_si256::<1>(x))]
+        });
+        self.as_f32(self.shl::<16>(x))
+    }
+    #[inline(always)]
+    fn sum4(self, x: [[__m256; 2]; 4]) -> [f32; 4] {
+        op!({
+            let (a, b) = (_mm256_add_ps(x[0][0], x[0][1]), _mm256_add_ps(x[1][0], x[1][1]));
+            let (c, d) = (_mm256_add_ps(x[2][0], x[2][1]), _mm256_add_ps(x[3][0], x[3][1]));
+            // Four lanes of each sum, two in each half of a register.
+            let ac = _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(a, c), _mm256_permute2f128_ps::<0x31>(a, c));
+            let bd = _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(b, d), _mm256_permute2f128_ps::<0x31>(b, d));
+            // Two: those of a and b in the first half, of c and d in the second.
+            let all = _mm256_add_ps(_mm256_shuffle_ps::<0x44>(ac, bd), _mm256_shuffle_ps::<0xee>(ac, bd));
+            let (even, odd) = (_mm256_shuffle_ps::<0x88>(all, all), _mm256_shuffle_ps::<0xdd>(all, all));
+            let mut out = [0.0; 8];
+            _mm256_storeu_ps(out.as_mut_ptr(), _mm256_add_ps(even, odd));
+            [out[0], out[1], out[4], out[5]]
+        })
+    }
+    #[inline(always)]
     fn to_f16(self, x: [__m256; 2]) -> [u16; 16] {
         let mut out = [0; 16];
         op!({

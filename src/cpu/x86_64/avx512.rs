@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::cpu::vector::{Simd, Task, offset};
+use crate::cpu::vector::{Simd, Task};
 
 /// Proof that the CPU has AVX-512 F, BW, DQ, VL and VNNI (and with them AVX2, FMA and F16C).
 #[derive(Clone, Copy)]
@@ -114,6 +114,25 @@ impl Simd for Avx512 {
         op!(_mm512_cvtph_ps(_mm256_loadu_si256(x.as_ptr().cast())))
     }
     #[inline(always)]
+    fn load_bf16(self, x: &[u16; 16]) -> __m512 {
+        let x = op!(_mm512_cvtepu16_epi32(_mm256_loadu_si256(x.as_ptr().cast())));
+        self.as_f32(self.shl::<16>(x))
+    }
+    #[inline(always)]
+    fn sum4(self, [a, b, c, d]: [__m512; 4]) -> [f32; 4] {
+        // The last two steps add lanes of the same quarter, of which there is one for each sum.
+        let sums = op!({
+            let (ab, cd) = (_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0x44>(c, d));
+            let ab = _mm512_add_ps(ab, _mm512_shuffle_f32x4::<0xee>(a, b));
+            let cd = _mm512_add_ps(cd, _mm512_shuffle_f32x4::<0xee>(c, d));
+            let four = _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(ab, cd), _mm512_shuffle_f32x4::<0xdd>(ab, cd));
+            let two = _mm512_add_ps(four, _mm512_permute_ps::<0b01_00_11_10>(four));
+            _mm512_add_ps(two, _mm512_permute_ps::<0b10_11_00_01>(two))
+        });
+        let sums = self.to_array(sums);
+        [sums[0], sums[4], sums[8], sums[12]]
+    }
+    #[inline(always)]
     fn to_f16(self, x: __m512) -> [u16; 16] {
         let mut out = [0; 16];
         op!(_mm256_storeu_si256(out.as_mut_ptr().cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x)));
@@ -169,15 +188,6 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn shr<const N: u32>(self, a: __m512i) -> __m512i {
         op!(_mm512_srli_epi32::<N>(a))
-    }
-    #[inline(always)]
-    fn turned<const N: i32>(self, x: __m512) -> __m512 {
-        match N {
-            1 => op!(_mm512_permute_ps::<0b00_11_10_01>(x)),
-            2 => op!(_mm512_permute_ps::<0b01_00_11_10>(x)),
-            3 => op!(_mm512_permute_ps::<0b10_01_00_11>(x)),
-            _ => x,
-        }
     }
     #[inline(always)]
     fn shr_odd<const N: u32>(self, a: __m512i) -> __m512i {
@@ -257,33 +267,6 @@ impl Simd for Avx512 {
             }};
         }
         self.transpose_quarters([four!(0), four!(1), four!(2), four!(3)])
-    }
-
-    #[inline(always)]
-    unsafe fn load_wide_rows(self, base: *const u8, strides: [usize; 3]) -> [__m512i; 16] {
-        let mut rows = [self.splat_i(0); 16];
-        for (r, row) in rows.iter_mut().enumerate() {
-            // SAFETY: the caller's contract for the address, `self` for the instruction.
-            *row = unsafe { _mm512_loadu_si512(base.add(offset(strides, r)).cast()) };
-        }
-        // A 16 x 16 transpose of dwords: within the quarters of four rows, then the quarters among each other.
-        let mut quarters = rows;
-        for i in 0..4 {
-            let four = self.transpose_quarters([rows[4 * i], rows[4 * i + 1], rows[4 * i + 2], rows[4 * i + 3]]);
-            quarters[4 * i..][..4].copy_from_slice(&four);
-        }
-        for i in 0..4 {
-            let [a, b, c, d] = [quarters[i], quarters[4 + i], quarters[8 + i], quarters[12 + i]];
-            op!({
-                let (ab, ab_odd) = (_mm512_shuffle_i32x4::<0x88>(a, b), _mm512_shuffle_i32x4::<0xdd>(a, b));
-                let (cd, cd_odd) = (_mm512_shuffle_i32x4::<0x88>(c, d), _mm512_shuffle_i32x4::<0xdd>(c, d));
-                rows[i] = _mm512_shuffle_i32x4::<0x88>(ab, cd);
-                rows[4 + i] = _mm512_shuffle_i32x4::<0x88>(ab_odd, cd_odd);
-                rows[8 + i] = _mm512_shuffle_i32x4::<0xdd>(ab, cd);
-                rows[12 + i] = _mm512_shuffle_i32x4::<0xdd>(ab_odd, cd_odd);
-            });
-        }
-        rows
     }
 
     #[inline(always)]
