@@ -144,7 +144,7 @@ fn one<S: Simd, W: Float>(s: S, p: &Product, first: usize) -> [f32; 16] {
     for (i, results) in results.as_chunks_mut::<TWO>().0.iter_mut().enumerate() {
         let rows: [_; TWO] = std::array::from_fn(|r| p.row::<W>(first + TWO * i + r));
         let ahead = rows[TWO - 1].as_ptr_range().end.cast::<u8>();
-        let sums = chains::<S, W, TWO, 1>(s, [[s.splat(0.0)]; TWO], rows, [p.x], Some(ahead));
+        let sums = chains::<S, W, TWO, 1>(s, rows, [p.x], Some(ahead));
         for (result, [sum]) in results.iter_mut().zip(sums) {
             *result = s.sum(sum);
         }
@@ -152,8 +152,8 @@ fn one<S: Simd, W: Float>(s: S, p: &Product, first: usize) -> [f32; 16] {
     results
 }
 
-/// Columns that tokens meet of all rows before they go on: those of four tokens and four rows stay in a cache of 32 kB.
-const COLUMNS: usize = 1024;
+/// Bytes of the tokens that all rows meet before the next tokens do: they stay in the second-level cache.
+const NEAR_TOKENS: usize = 256 << 10;
 
 /// All tokens times twice sixteen rows.
 struct Many<'a, W> {
@@ -177,34 +177,15 @@ impl<W: Float> Many<'_, W> {
     fn by<S: Simd, const R: usize, const T: usize>(self, s: S) {
         let Self { p, starts, sums, .. } = self;
         let tokens = p.x.len() / p.cols;
-        // The chains of all rows, while columns are left.
-        let mut waiting = [[[[0.0; 16]; T]; R]; 16];
-        for token in (0..tokens).step_by(T) {
-            // Behind the last token, it is taken again.
-            let x: [_; T] = std::array::from_fn(|t| p.token((token + t).min(tokens - 1)));
-            for begin in (0..p.cols).step_by(COLUMNS) {
-                let some = begin..p.cols.min(begin + COLUMNS);
-                let x = x.map(|x| &x[some.clone()]);
-                for (i, waiting) in waiting[..32 / R].iter_mut().enumerate() {
-                    let first = starts[i * R / 16] + i * R % 16;
-                    let rows: [_; R] = std::array::from_fn(|r| &p.row::<W>(first + r)[some.clone()]);
-                    let mut all = [[s.splat(0.0); T]; R];
-                    if begin > 0 {
-                        for r in 0..R {
-                            for t in 0..T {
-                                all[r][t] = s.load(&waiting[r][t]);
-                            }
-                        }
-                    }
-                    all = chains::<S, W, R, T>(s, all, rows, x, None);
-                    if some.end < p.cols {
-                        for r in 0..R {
-                            for t in 0..T {
-                                waiting[r][t] = s.to_array(all[r][t]);
-                            }
-                        }
-                        continue;
-                    }
+        let some = (NEAR_TOKENS / (p.cols * size_of::<f32>())).max(1).next_multiple_of(T);
+        for begin in (0..tokens).step_by(some) {
+            for i in 0..32 / R {
+                let first = starts[i * R / 16] + i * R % 16;
+                let rows: [_; R] = std::array::from_fn(|r| p.row::<W>(first + r));
+                for token in (begin..tokens.min(begin + some)).step_by(T) {
+                    // Behind the last token, it is taken again.
+                    let x: [_; T] = std::array::from_fn(|t| p.token((token + t).min(tokens - 1)));
+                    let all = chains::<S, W, R, T>(s, rows, x, None);
                     for k in (0..R * T).step_by(4) {
                         let place = |j: usize| ((k + j) % R, (k + j) / R % T);
                         let four = s.sum4(std::array::from_fn(|j| all[place(j).0][place(j).1]));
@@ -221,16 +202,16 @@ impl<W: Float> Many<'_, W> {
     }
 }
 
-/// Goes on with the chains of `R` rows and `T` tokens, `[row][token]`. Meanwhile the bytes at `ahead` are asked for, as many
+/// The chains of `R` rows and `T` tokens, `[row][token]`. Meanwhile the bytes at `ahead` are asked for, as many
 /// as are used here.
 #[inline(always)]
 fn chains<S: Simd, W: Float, const R: usize, const T: usize>(
     s: S,
-    mut chains: [[S::F; T]; R],
     rows: [&[W::Element]; R],
     x: [&[f32]; T],
     ahead: Option<*const u8>,
 ) -> [[S::F; T]; R] {
+    let mut chains = [[s.splat(0.0); T]; R];
     let whole = x[0].len() / 16;
     let (row_steps, token_steps) = (rows.map(|row| &row.as_chunks().0[..whole]), x.map(|x| &x.as_chunks().0[..whole]));
     let (bytes, near) = (16 * R * size_of::<W::Element>(), S::weights_near());
