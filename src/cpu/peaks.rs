@@ -23,7 +23,8 @@ pub struct Peaks {
 const MEMORY: usize = 512 << 20;
 /// Bytes that a thread takes at a time.
 const PIECE: usize = 1 << 20;
-/// Independent chains: more than latency times instructions a cycle, and they stay in registers.
+/// Chains in a piece of work. As many of them at a time as stay in registers, which is more than latency times instructions a
+/// cycle.
 const CHAINS: usize = 12;
 /// Steps of each chain in a piece of work: a fraction of a millisecond.
 const STEPS: usize = 20_000;
@@ -93,14 +94,18 @@ fn probes(kernels: &'static Kernels) -> Option<Probes> {
     {
         /// The probes, compiled for one implementation of the lanes.
         macro_rules! probes {
-            ($lanes:ident, $features:literal) => {{
+            ($lanes:ident, $together:literal, $features:literal) => {{
                 #[target_feature(enable = $features)]
                 unsafe fn dots(s: $lanes, steps: usize) {
-                    dot_chains(s, steps)
+                    for _ in 0..CHAINS / $together {
+                        dot_chains::<_, $together>(s, steps)
+                    }
                 }
                 #[target_feature(enable = $features)]
                 unsafe fn fmas(s: $lanes, steps: usize) {
-                    fma_chains(s, steps)
+                    for _ in 0..CHAINS / $together {
+                        fma_chains::<_, $together>(s, steps)
+                    }
                 }
                 Probes {
                     dots: |steps| {
@@ -119,9 +124,9 @@ fn probes(kernels: &'static Kernels) -> Option<Probes> {
             }};
         }
         match kernels.name() {
-            "avx2" => return Some(probes!(Avx2, "avx2,fma,f16c")),
+            "avx2" => return Some(probes!(Avx2, 4, "avx2,fma,f16c")),
             "avx512vnni" => {
-                return Some(probes!(Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c"));
+                return Some(probes!(Avx512, 12, "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c"));
             }
             _ => {}
         }
@@ -129,15 +134,17 @@ fn probes(kernels: &'static Kernels) -> Option<Probes> {
     None
 }
 
-/// The weights change from step to step and `x` from chain to chain, so that no part of a product is the same twice.
+/// The weights change from step to step and `x` from chain to chain, so that no part of a product is the same twice. Lanes
+/// without a dot product in one instruction have sums of pairs, as most products of weights have them.
 #[inline(always)]
-fn dot_chains<S: Simd>(s: S, steps: usize) {
+fn dot_chains<S: Simd, const N: usize>(s: S, steps: usize) {
     let (mut w, one) = (s.load_i(&black_box([0x0102_0304; 16])), s.splat_i(1));
-    let x: [i32; CHAINS] = black_box(std::array::from_fn(|i| i32::from_le_bytes([i as u8, 0xfe, 3, 0xfc])));
-    let mut sums: [S::I; CHAINS] = std::array::from_fn(|i| s.splat_i(i as i32));
+    let x: [i32; N] = black_box(std::array::from_fn(|i| i32::from_le_bytes([i as u8, 0xfe, 3, 0xfc])));
+    let mut sums: [S::I; N] = std::array::from_fn(|i| s.splat_i(i as i32));
     for _ in 0..steps {
         for (sum, x) in sums.iter_mut().zip(x) {
-            *sum = s.dot4(*sum, w, s.splat_i(x));
+            let x = s.splat_i(x);
+            *sum = if S::DOTS { s.dot4(*sum, w, x) } else { s.pair_sums(*sum, w, x) };
         }
         w = s.add_i(w, one);
     }
@@ -145,9 +152,9 @@ fn dot_chains<S: Simd>(s: S, steps: usize) {
 }
 
 #[inline(always)]
-fn fma_chains<S: Simd>(s: S, steps: usize) {
+fn fma_chains<S: Simd, const N: usize>(s: S, steps: usize) {
     let (a, b) = (s.splat(black_box(0.5)), s.splat(black_box(0.25)));
-    let mut sums: [S::F; CHAINS] = std::array::from_fn(|i| s.splat(i as f32));
+    let mut sums: [S::F; N] = std::array::from_fn(|i| s.splat(i as f32));
     for _ in 0..steps {
         for sum in &mut sums {
             *sum = s.fma(*sum, a, b);

@@ -76,14 +76,15 @@ impl Lanes {
         two: unsafe fn(Streamed<2>),
         fill: unsafe fn(Fill),
     ) -> Self {
-        let (offset, kind) = (offset::<S, U>(), KindOf::of::<U>());
+        let (offset, kind) = (offset::<S, U>(), <U::Kind as Kind>::NAME);
+        assert!(U::Kind::GROUPS == 32 / U::GROUP && U::Kind::HAS_MIN == U::HAS_MIN);
         Self { one, two, fill, block_bytes: size_of::<U>(), block_len: U::LEN, offset, kind, order: order::<S, U> }
     }
 }
 
 /// What a format's integers have too much.
 pub(super) const fn offset<S: Simd, U: Unpack>() -> i32 {
-    if U::WIDE { S::WIDE_OFFSET } else { U::OFFSET }
+    if U::Kind::WIDE { S::WIDE_OFFSET } else { U::OFFSET }
 }
 
 /// Computes rows `first..last` by the format's scalar code.
@@ -256,11 +257,14 @@ pub(super) trait Kind {
     /// Chains of groups in thirty-two columns.
     const GROUPS: usize;
     const HAS_MIN: bool;
-    const WIDE: bool;
+    /// Of the integers: those of eight bits are in the form made by [`Simd::wide`], others are not negative.
+    const BITS: u32;
+    const WIDE: bool = Self::BITS == 8;
+    const NAME: KindOf;
 }
 
 macro_rules! kinds {
-    ($($name:ident: $groups:literal, $has_min:literal, $wide:literal;)*) => {
+    ($($name:ident: $groups:literal, $has_min:literal, $bits:literal;)*) => {
         /// Names of them.
         #[derive(Clone, Copy)]
         pub(super) enum KindOf {
@@ -272,39 +276,31 @@ macro_rules! kinds {
             impl Kind for $name {
                 const GROUPS: usize = $groups;
                 const HAS_MIN: bool = $has_min;
-                const WIDE: bool = $wide;
+                const BITS: u32 = $bits;
+                const NAME: KindOf = KindOf::$name;
             }
         )*
+
+        impl KindOf {
+            /// Groups of thirty-two columns.
+            pub(super) fn groups(self) -> usize {
+                match self {
+                    $(Self::$name => $groups,)*
+                }
+            }
+        }
     };
 }
 
 kinds! {
-    Whole: 1, false, false;
-    WholeMin: 1, true, false;
-    Wide: 1, false, true;
-    Halves: 2, false, false;
-    HalvesMin: 2, true, false;
-}
-
-impl KindOf {
-    /// Groups of thirty-two columns.
-    pub(super) fn groups(self) -> usize {
-        match self {
-            Self::Whole | Self::WholeMin | Self::Wide => 1,
-            Self::Halves | Self::HalvesMin => 2,
-        }
-    }
-
-    /// A format's.
-    pub(super) const fn of<U: Unpack>() -> Self {
-        match (U::WIDE, U::GROUP, U::HAS_MIN) {
-            (true, ..) => Self::Wide,
-            (_, 16, true) => Self::HalvesMin,
-            (_, 16, _) => Self::Halves,
-            (_, _, true) => Self::WholeMin,
-            _ => Self::Whole,
-        }
-    }
+    Whole4: 1, false, 4;
+    Whole5: 1, false, 5;
+    WholeMin4: 1, true, 4;
+    WholeMin5: 1, true, 5;
+    Wide: 1, false, 8;
+    Halves3: 2, false, 3;
+    Halves6: 2, false, 6;
+    HalvesMin2: 2, true, 2;
 }
 
 /// The chain's steps for thirty-two columns, whose integers have `offset` too much.
@@ -334,14 +330,8 @@ pub(super) fn step<S: Simd, K: Kind, const NT: usize>(
                 dot[t] = s.add_i(dot[t], more[t]);
             }
         } else {
-            for i in fours::<K>(g) {
-                let w = [columns.q[4 * i], columns.q[4 * i + 1], columns.q[4 * i + 2], columns.q[4 * i + 3]];
-                let mut x = [w; NT];
-                for t in 0..NT {
-                    x[t] = splat4(s, &panel.q[t], i);
-                }
-                dot = four::<S, K, NT>(s, dot, w, x);
-            }
+            let start = |t: usize| start::<S, K, NT>(s, panel, g, t, offset);
+            dot = dots::<S, K, NT>(s, g, start, |k| columns.q[k], |t, k| splat(s, panel.q[t][k]));
         }
         for t in 0..NT {
             acc[t] = add::<S, K, NT>(s, acc[t], dot[t], [columns.scale[g], columns.min[g]], panel, g, t);
@@ -366,34 +356,51 @@ pub(super) fn start<S: Simd, K: Kind, const NT: usize>(
     }
 }
 
-/// The halves of thirty-two columns that group `g` is, or is in.
-pub(super) fn fours<K: Kind>(g: usize) -> Range<usize> {
-    g * 2 / K::GROUPS..(g + 1) * 2 / K::GROUPS
-}
-
-/// Four times four columns more, of `N` places that meet the same weights: one after the other, so that few registers hold
-/// them. Weights that share a scale among thirty-two have at most five bits here, those among sixteen at most six, or they are
-/// wide: that is how many sums of pairs fit into an i16.
+/// The dot products of group `g` of thirty-two columns, of `N` places that meet the same weights. Place `t`'s starts from
+/// `start(t)`; `w(k)` are the weights of columns `4k..4k + 4`, and `x(t, k)` what the place has for them. Each is asked for where
+/// it is needed, so that few registers hold them.
 #[inline(always)]
-pub(super) fn four<S: Simd, K: Kind, const N: usize>(
+pub(super) fn dots<S: Simd, K: Kind, const N: usize>(
     s: S,
-    mut dots: [S::I; N],
-    w: [S::I; 4],
-    x: [[S::I; 4]; N],
+    g: usize,
+    start: impl Fn(usize) -> S::I,
+    w: impl Fn(usize) -> S::I,
+    x: impl Fn(usize, usize) -> S::I,
 ) -> [S::I; N] {
-    let mut pairs = [s.splat_i(0); N];
-    for k in 0..4 {
-        for t in 0..N {
-            if K::WIDE || S::DOTS {
-                dots[t] = dot4::<S, K>(s, dots[t], w[k], x[t][k]);
-                continue;
+    // How many sums of two products of such integers with those of activations fit into an i16.
+    let fit = const { i16::MAX as usize / (2 * 127 * ((1 << K::BITS) - 1)) };
+    let (mut dots, mut pairs) = ([s.splat_i(0); N], [s.splat_i(0); N]);
+    // (A macro, not a loop, which would not be unrolled for what `pinned` is.)
+    macro_rules! steps {
+        ($($step:literal)*) => {$({
+            let k = g * 8 / K::GROUPS + $step;
+            let weights = w(k);
+            for t in 0..N {
+                let x = x(t, k);
+                if K::WIDE || S::DOTS {
+                    if $step == 0 {
+                        dots[t] = start(t);
+                    }
+                    dots[t] = s.pinned(dot4::<S, K>(s, dots[t], weights, x));
+                } else {
+                    pairs[t] = s.pinned(s.pair_sums(pairs[t], weights, x));
+                }
             }
-            pairs[t] = s.pair_sums(pairs[t], w[k], x[t][k]);
-            if k == 3 || K::GROUPS == 2 && k == 1 {
-                dots[t] = s.add_pair_sums(dots[t], pairs[t]);
-                pairs[t] = s.splat_i(0);
+            if !K::WIDE && !S::DOTS && (($step + 1) % fit == 0 || $step + 1 == 8 / K::GROUPS) {
+                for t in 0..N {
+                    if $step < fit {
+                        dots[t] = start(t);
+                    }
+                    dots[t] = s.add_pair_sums(dots[t], pairs[t]);
+                    pairs[t] = s.splat_i(0);
+                }
             }
-        }
+        })*};
+    }
+    if K::GROUPS == 1 {
+        steps!(0 1 2 3 4 5 6 7);
+    } else {
+        steps!(0 1 2 3);
     }
     dots
 }
@@ -427,10 +434,4 @@ pub(super) fn add<S: Simd, K: Kind, const NT: usize>(
 #[inline(always)]
 pub(super) fn splat<S: Simd>(s: S, x: [i8; 4]) -> S::I {
     s.splat_i(i32::from_le_bytes(x.map(|x| x as u8)))
-}
-
-/// Half `i` of thirty-two integers likewise.
-#[inline(always)]
-pub(super) fn splat4<S: Simd>(s: S, x: &[[i8; 4]; 8], i: usize) -> [S::I; 4] {
-    [splat(s, x[4 * i]), splat(s, x[4 * i + 1]), splat(s, x[4 * i + 2]), splat(s, x[4 * i + 3])]
 }

@@ -21,9 +21,7 @@ use std::ops::Range;
 
 use super::matmul::Cols;
 use super::panel::{BLOCK, Panel, Panels};
-use super::quantized::{
-    Format, Halves, HalvesMin, Kind, KindOf, Lanes, Whole, WholeMin, Wide, fetch, four, offset, step,
-};
+use super::quantized::{Format, Lanes, dot4, fetch, offset, step};
 use super::unpack::{BlockRows, Columns, Eight, Meet, Rows, Sink, Unpack, unpack};
 use super::vector::Simd;
 
@@ -214,13 +212,7 @@ impl<S: Simd, U: Unpack, const NT: usize, const NEAR: bool> Sink<S> for Sixteen<
         let (s, acc, panel) = (self.s, self.acc, unsafe { self.panels.get_unchecked(at) });
         fetch::<S, U>(s, self.ahead, at, NEAR);
         let offset = const { offset::<S, U>() };
-        self.acc = match const { KindOf::of::<U>() } {
-            KindOf::Whole => step::<S, Whole, NT>(s, acc, columns, panel, offset),
-            KindOf::WholeMin => step::<S, WholeMin, NT>(s, acc, columns, panel, offset),
-            KindOf::Wide => step::<S, Wide, NT>(s, acc, columns, panel, offset),
-            KindOf::Halves => step::<S, Halves, NT>(s, acc, columns, panel, offset),
-            KindOf::HalvesMin => step::<S, HalvesMin, NT>(s, acc, columns, panel, offset),
-        };
+        self.acc = step::<S, U::Kind, NT>(s, acc, columns, panel, offset);
     }
 }
 
@@ -319,26 +311,14 @@ impl<'a, S: Simd, U: Unpack, const NT: usize, const NEAR: bool> EightRows<'a, S,
 
     /// Four times four columns of each lane; `k` is the number of the first four in the pair.
     #[inline(always)]
-    fn dots(&self, dot: [S::I; NT], at: usize, k: usize, q: [S::I; 4]) -> [S::I; NT] {
-        match const { KindOf::of::<U>() } {
-            KindOf::Whole => self.dots_of::<Whole>(dot, at, k, q),
-            KindOf::WholeMin => self.dots_of::<WholeMin>(dot, at, k, q),
-            KindOf::Wide => self.dots_of::<Wide>(dot, at, k, q),
-            KindOf::Halves => self.dots_of::<Halves>(dot, at, k, q),
-            KindOf::HalvesMin => self.dots_of::<HalvesMin>(dot, at, k, q),
-        }
-    }
-
-    #[inline(always)]
-    fn dots_of<K: Kind>(&self, dot: [S::I; NT], at: usize, k: usize, q: [S::I; 4]) -> [S::I; NT] {
+    fn dots(&self, mut dot: [S::I; NT], at: usize, k: usize, q: [S::I; 4]) -> [S::I; NT] {
         let (s, pair) = (self.s, self.pair(at));
-        let mut x = [q; NT];
-        for t in 0..NT {
-            for i in 0..4 {
-                x[t][i] = s.splat2_i(pair.q[t][k + i]);
+        for i in 0..4 {
+            for t in 0..NT {
+                dot[t] = dot4::<S, U::Kind>(s, dot[t], q[i], s.splat2_i(pair.q[t][k + i]));
             }
         }
-        four::<S, K, NT>(s, dot, q, x)
+        dot
     }
 
     /// What the dot products of thirty-two columns, or two of them, start from.

@@ -13,7 +13,8 @@ use std::ops::Range;
 
 use super::panel::{BLOCK, Panel, Panels};
 use super::quantized::{
-    Halves, HalvesMin, Kind, KindOf, Lanes, Whole, WholeMin, Wide, add, dot4, fetch, four, fours, splat, splat4, start,
+    Halves3, Halves6, HalvesMin2, Kind, KindOf, Lanes, Whole4, Whole5, WholeMin4, WholeMin5, Wide, add, dot4, dots,
+    fetch, splat, start,
 };
 use super::unpack::{Columns, Rows, Sink, Unpack, unpack};
 use super::vector::{Simd, Task};
@@ -124,12 +125,21 @@ impl Tile {
             }
             let tile = &self.blocks[..columns.len()];
             let sums = &mut self.sums[..];
+            macro_rules! pass {
+                ($Kind:ident) => {
+                    s.call(Pass::<$Kind> { tile, columns, x, offset, sums, kind: PhantomData })
+                };
+            }
+            // What bits there are makes a difference only where sums of pairs may not fit.
             match lanes.kind {
-                KindOf::Wide => s.call(Pass::<Wide> { tile, columns, x, offset, sums, kind: PhantomData }),
-                KindOf::HalvesMin => s.call(Pass::<HalvesMin> { tile, columns, x, offset, sums, kind: PhantomData }),
-                KindOf::Halves => s.call(Pass::<Halves> { tile, columns, x, offset, sums, kind: PhantomData }),
-                KindOf::WholeMin => s.call(Pass::<WholeMin> { tile, columns, x, offset, sums, kind: PhantomData }),
-                KindOf::Whole => s.call(Pass::<Whole> { tile, columns, x, offset, sums, kind: PhantomData }),
+                KindOf::Whole4 if !S::DOTS => pass!(Whole4),
+                KindOf::Whole4 | KindOf::Whole5 => pass!(Whole5),
+                KindOf::WholeMin4 if !S::DOTS => pass!(WholeMin4),
+                KindOf::WholeMin4 | KindOf::WholeMin5 => pass!(WholeMin5),
+                KindOf::Wide => pass!(Wide),
+                KindOf::Halves3 if !S::DOTS => pass!(Halves3),
+                KindOf::Halves3 | KindOf::Halves6 => pass!(Halves6),
+                KindOf::HalvesMin2 => pass!(HalvesMin2),
             }
         }
     }
@@ -206,21 +216,19 @@ impl<S: Simd, K: Kind> Task<S> for Pass<'_, K> {
     #[inline(always)]
     fn run(self, s: S) {
         let Self { tile, columns, x, offset, sums, .. } = self;
+        let mut starts: Starts = [[[0; TOGETHER]; 2]; COLUMNS];
         for (sums, panels) in sums.iter_mut().zip(x.fours.chunks_exact(x.cols / 32)) {
             if columns.start == 0 {
                 *sums = [[[0.0; 16]; TOGETHER]; 2];
             }
+            let ahead = panels[columns.start..].as_ptr().wrapping_add(panels.len());
             let panels = &panels[columns.clone()];
             if S::PAIRS {
                 pairs::<S, K>(s, tile, panels, offset, sums);
             } else {
+                set_starts::<K>(&mut starts, panels, offset);
                 for i in 0..2 {
-                    if K::HAS_MIN || K::GROUPS == 2 {
-                        single::<S, K, 2, 0>(s, tile, i, panels, offset, sums);
-                        single::<S, K, 2, 2>(s, tile, i, panels, offset, sums);
-                    } else {
-                        single::<S, K, 4, 0>(s, tile, i, panels, offset, sums);
-                    }
+                    single::<S, K>(s, tile, i, panels, ahead, &starts, sums);
                 }
             }
         }
@@ -270,48 +278,75 @@ fn pairs<S: Simd, K: Kind>(s: S, tile: &[[TileBlock; 2]], panels: &[Panel<TOGETH
     }
 }
 
-/// `N` places, from the `T`th on, by the `i`th sixteen rows: for instruction sets with half as many registers of half the
-/// length, which hold two places, or four of a group of thirty-two columns without a minimum, if what is spilled is little.
+/// What dot products start from, by columns, group and place: [`start`] for all of a tile.
+type Starts = [[[i32; TOGETHER]; 2]; COLUMNS];
+
+/// Sets those of the columns that there are, four places at once.
 #[inline(always)]
-fn single<S: Simd, K: Kind, const N: usize, const T: usize>(
+fn set_starts<K: Kind>(starts: &mut Starts, panels: &[Panel<TOGETHER>], offset: i32) {
+    if K::HAS_MIN {
+        return;
+    }
+    for (starts, panel) in starts.iter_mut().zip(panels) {
+        for t in 0..TOGETHER {
+            let [a, b] = [panel.sum[0][t], panel.sum[1][t]];
+            if K::GROUPS == 1 {
+                starts[0][t] = -offset * (a + b);
+            } else {
+                (starts[0][t], starts[1][t]) = (-offset * a, -offset * b);
+            }
+        }
+    }
+}
+
+/// Four places by the `i`th sixteen rows: for instruction sets with half as many registers of half the length. Meanwhile the
+/// panels at `ahead` are asked for, which the next places have in the same columns.
+#[inline(always)]
+fn single<S: Simd, K: Kind>(
     s: S,
     tile: &[[TileBlock; 2]],
     i: usize,
     panels: &[Panel<TOGETHER>],
-    offset: i32,
+    ahead: *const Panel<TOGETHER>,
+    starts: &Starts,
     sums: &mut Sums,
 ) {
-    let mut acc = [s.splat(0.0); N];
-    for t in 0..N {
-        acc[t] = s.load(&sums[i][T + t]);
+    let mut acc = [s.splat(0.0); TOGETHER];
+    for t in 0..TOGETHER {
+        acc[t] = s.load(&sums[i][t]);
     }
-    for (block, panel) in tile.iter().zip(panels) {
-        let block = &block[i];
-        for group in 0..K::GROUPS {
-            let mut dots = [s.splat_i(0); N];
-            for t in 0..N {
-                dots[t] = start::<S, K, _>(s, panel, group, T + t, offset);
-            }
-            for half in fours::<K>(group) {
-                let mut w = [s.splat_i(0); 4];
-                for k in 0..4 {
-                    w[k] = s.load_i(&block.q[4 * half + k]);
-                }
-                let mut x = [w; N];
-                for t in 0..N {
-                    x[t] = splat4(s, &panel.q[T + t], half);
-                }
-                dots = four::<S, K, N>(s, dots, w, x);
-            }
-            let factors = [s.load(&block.scale[group]), s.load(&block.min[group])];
-            for t in 0..N {
-                acc[t] = add::<S, K, _>(s, acc[t], dots[t], factors, panel, group, T + t);
-            }
+    for (index, ((block, panel), starts)) in tile.iter().zip(panels).zip(starts).enumerate() {
+        if i == 0 {
+            s.prefetch_lines(ahead.wrapping_add(index).cast(), size_of::<Panel<TOGETHER>>().div_ceil(64), true);
+        }
+        acc = group::<S, K>(s, acc, &block[i], panel, starts, 0);
+        if K::GROUPS == 2 {
+            acc = group::<S, K>(s, acc, &block[i], panel, starts, 1);
         }
     }
-    for t in 0..N {
-        sums[i][T + t] = s.to_array(acc[t]);
+    for t in 0..TOGETHER {
+        sums[i][t] = s.to_array(acc[t]);
     }
+}
+
+/// The chains' next steps, for group `g`.
+#[inline(always)]
+fn group<S: Simd, K: Kind>(
+    s: S,
+    mut acc: [S::F; TOGETHER],
+    block: &TileBlock,
+    panel: &Panel<TOGETHER>,
+    starts: &[[i32; TOGETHER]; 2],
+    g: usize,
+) -> [S::F; TOGETHER] {
+    let start = |t: usize| s.splat_i(if K::HAS_MIN { 0 } else { starts[g][t] });
+    let x = |t: usize, k: usize| splat(s, panel.q[t][k]);
+    let dot = dots::<S, K, TOGETHER>(s, g, start, |k| s.load_i(&block.q[k]), x);
+    let factors = [s.load(&block.scale[g]), s.load(&block.min[g])];
+    for t in 0..TOGETHER {
+        acc[t] = add::<S, K, _>(s, acc[t], dot[t], factors, panel, g, t);
+    }
+    acc
 }
 
 static NOTHING: [TileBlock; 2] = [TileBlock::NOTHING; 2];

@@ -9,6 +9,7 @@
 mod k_quants;
 mod legacy;
 
+use super::quantized::Kind;
 use super::stream::{self, Order, Streamed};
 use super::vector::Simd;
 use crate::quant::Block;
@@ -198,8 +199,8 @@ pub(super) trait Meet<S: Simd> {
 pub(super) trait Unpack: Block {
     /// What the integers of [`Columns`] have too much, where they are not wide.
     const OFFSET: i32;
-    /// Whether the integers use all eight bits and so are in the form made by [`Simd::wide`].
-    const WIDE: bool;
+    /// What sets its chain apart.
+    type Kind: Kind;
 
     /// Unpacks `rows`, which are block `index` of their rows.
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>);

@@ -92,6 +92,13 @@ pub(crate) trait Simd: Copy {
     fn pair_sums(self, pairs: Self::I, w: Self::I, x: Self::I) -> Self::I {
         self.dot4(pairs, w, x)
     }
+    /// The same integers, about which the compiler knows no more than when: what was computed before a `pinned` is not moved
+    /// behind it, where there are few registers. Left to itself, LLVM takes a product apart place by place, and keeps on the
+    /// stack what the places share.
+    #[inline(always)]
+    fn pinned(self, x: Self::I) -> Self::I {
+        x
+    }
     /// Adds to each lane what its two i16 are together, from 0 and [`Simd::pair_sums`] of which none left them.
     #[inline(always)]
     fn add_pair_sums(self, acc: Self::I, pairs: Self::I) -> Self::I {

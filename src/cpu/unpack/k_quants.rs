@@ -2,6 +2,7 @@
 
 use super::legacy::{nibbles, table};
 use super::{BlockRows, Columns, Eight, Meet, Sink, Unpack, eight_rows};
+use crate::cpu::quantized::{Halves3, Halves6, HalvesMin2, WholeMin4, WholeMin5, Wide};
 use crate::cpu::vector::Simd;
 use crate::quant::{BlockIQ4_XS, BlockQ2_K, BlockQ3_K, BlockQ4_K, BlockQ5_K, BlockQ6_K, IQ4_VALUES};
 
@@ -85,7 +86,7 @@ fn factors_k4_eight<S: Simd>(s: S, head: [S::I; 4]) -> ([S::F; 4], [S::F; 4]) {
 
 impl Unpack for BlockQ4_K {
     const OFFSET: i32 = 0;
-    const WIDE: bool = false;
+    type Kind = WholeMin4;
 
     #[inline(always)]
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
@@ -131,7 +132,7 @@ fn with_fifth<S: Simd>(s: S, both: S::I, fifth: &mut S::I) -> (S::I, S::I) {
 
 impl Unpack for BlockQ5_K {
     const OFFSET: i32 = 0;
-    const WIDE: bool = false;
+    type Kind = WholeMin5;
 
     #[inline(always)]
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
@@ -192,7 +193,7 @@ fn moved<S: Simd>(s: S, mut bytes: [S::I; 4]) -> [S::I; 4] {
 
 impl Unpack for BlockQ6_K {
     const OFFSET: i32 = 32;
-    const WIDE: bool = false;
+    type Kind = Halves6;
 
     #[inline(always)]
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
@@ -246,7 +247,7 @@ impl Eight for BlockQ6_K {
 
 impl Unpack for BlockQ2_K {
     const OFFSET: i32 = 0;
-    const WIDE: bool = false;
+    type Kind = HalvesMin2;
 
     #[inline(always)]
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
@@ -279,7 +280,7 @@ impl Unpack for BlockQ2_K {
 
 impl Unpack for BlockQ3_K {
     const OFFSET: i32 = 4;
-    const WIDE: bool = false;
+    type Kind = Halves3;
 
     #[inline(always)]
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
@@ -318,7 +319,7 @@ impl Unpack for BlockQ3_K {
 
 impl Unpack for BlockIQ4_XS {
     const OFFSET: i32 = 0;
-    const WIDE: bool = true;
+    type Kind = Wide;
 
     #[inline(always)]
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {

@@ -1,6 +1,7 @@
 //! The formats with blocks of thirty-two: one scale, perhaps a minimum, then the integers.
 
 use super::{BlockRows, Columns, Eight, Meet, Sink, Unpack, eight_rows};
+use crate::cpu::quantized::{Whole4, Whole5, WholeMin4, WholeMin5, Wide};
 use crate::cpu::vector::Simd;
 use crate::quant::{
     BlockIQ4_NL, BlockMXFP4, BlockQ4_0, BlockQ4_1, BlockQ5_0, BlockQ5_1, BlockQ8_0, IQ4_VALUES, MXFP4_VALUES,
@@ -44,10 +45,10 @@ fn fifth_bits<S: Simd>(s: S, q: [S::I; 8], high: S::I) -> [S::I; 8] {
 
 /// A format whose block is one piece: `$body` gives the integers, the scale and the minimum (or anything).
 macro_rules! one_piece {
-    ($block:ty, $offset:expr, $wide:expr, |$s:ident, $rows:ident| $body:expr) => {
+    ($block:ty, $offset:expr, $kind:ty, |$s:ident, $rows:ident| $body:expr) => {
         impl Unpack for $block {
             const OFFSET: i32 = $offset;
-            const WIDE: bool = $wide;
+            type Kind = $kind;
 
             #[inline(always)]
             fn unpack_rows<S: Simd>($s: S, $rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
@@ -68,28 +69,28 @@ macro_rules! one_piece {
     };
 }
 
-one_piece!(BlockQ4_0, 8, false, |s, rows| {
+one_piece!(BlockQ4_0, 8, Whole4, |s, rows| {
     let scale = rows.half(s, 0);
     (nibbles(s, rows.load(s, 2)), scale, scale)
 });
 
-one_piece!(BlockQ4_1, 0, false, |s, rows| {
+one_piece!(BlockQ4_1, 0, WholeMin4, |s, rows| {
     let head = rows.dword(s, 0);
     (nibbles(s, rows.load(s, 4)), s.low_f16(head), s.high_f16(head))
 });
 
-one_piece!(BlockQ5_0, 16, false, |s, rows| {
+one_piece!(BlockQ5_0, 16, Whole5, |s, rows| {
     // Bytes 0 and 1 are the scale, 2 to 5 the fifth bits.
     let (scale, high) = (rows.half(s, 0), rows.dword(s, 2));
     (fifth_bits(s, nibbles(s, rows.load(s, 6)), high), scale, scale)
 });
 
-one_piece!(BlockQ5_1, 0, false, |s, rows| {
+one_piece!(BlockQ5_1, 0, WholeMin5, |s, rows| {
     let (head, high) = (rows.dword(s, 0), rows.dword(s, 4));
     (fifth_bits(s, nibbles(s, rows.load(s, 8)), high), s.low_f16(head), s.high_f16(head))
 });
 
-one_piece!(BlockQ8_0, 0, true, |s, rows| {
+one_piece!(BlockQ8_0, 0, Wide, |s, rows| {
     let (low, high) = (rows.load(s, 2), rows.load(s, 18));
     let scale = rows.half(s, 0);
     let mut q = [low[0]; 8];
@@ -99,7 +100,7 @@ one_piece!(BlockQ8_0, 0, true, |s, rows| {
     (q, scale, scale)
 });
 
-one_piece!(BlockIQ4_NL, 0, true, |s, rows| {
+one_piece!(BlockIQ4_NL, 0, Wide, |s, rows| {
     let scale = rows.half(s, 0);
     (table(s, nibbles(s, rows.load(s, 2)), &IQ4_VALUES), scale, scale)
 });
@@ -110,11 +111,23 @@ fn power<S: Simd>(s: S, n: S::I) -> S::F {
     s.as_f32(s.shl::<23>(s.add_i(n, s.splat_i(127 - 64))))
 }
 
-one_piece!(BlockMXFP4, 0, true, |s, rows| {
+/// The values, moved up by the largest: none is negative, and they have no more than five bits.
+const MXFP4_OFFSET: i8 = 12;
+const MXFP4_MOVED: [i8; 16] = {
+    let mut moved = MXFP4_VALUES;
+    let mut i = 0;
+    while i < moved.len() {
+        moved[i] += MXFP4_OFFSET;
+        i += 1;
+    }
+    moved
+};
+
+one_piece!(BlockMXFP4, MXFP4_OFFSET as i32, Whole5, |s, rows| {
     // 2^(e - 128), half of what e says, as a product of two powers: the smallest two are subnormal numbers, which
     // exponent bits alone cannot give.
     let e = s.and(rows.dword(s, 0), s.splat_i(0xff));
     let (half, rest) = (s.shr::<1>(e), s.shr::<1>(s.add_i(e, s.splat_i(1))));
     let scale = s.mul(power(s, half), power(s, rest));
-    (table(s, nibbles(s, rows.load(s, 1)), &MXFP4_VALUES), scale, scale)
+    (nibbles(s, rows.load(s, 1)).map(|q| s.lookup(&MXFP4_MOVED, q)), scale, scale)
 });

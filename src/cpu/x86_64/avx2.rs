@@ -255,6 +255,19 @@ impl Simd for Avx2 {
         both!(_mm256_add_epi16, pairs, products)
     }
     #[inline(always)]
+    fn pinned(self, [a, b]: [__m256i; 2]) -> [__m256i; 2] {
+        #[target_feature(enable = "avx2")]
+        #[inline]
+        unsafe fn pin(mut a: __m256i, mut b: __m256i) -> [__m256i; 2] {
+            // SAFETY: nothing is done.
+            unsafe {
+                std::arch::asm!("/* {0} {1} */", inout(ymm_reg) a, inout(ymm_reg) b, options(nomem, nostack, preserves_flags));
+            }
+            [a, b]
+        }
+        op!(pin(a, b))
+    }
+    #[inline(always)]
     fn add_pair_sums(self, acc: [__m256i; 2], pairs: [__m256i; 2]) -> [__m256i; 2] {
         let ones = op!(_mm256_set1_epi16(1));
         self.add_i(acc, both!(_mm256_madd_epi16, pairs, [ones; 2]))
