@@ -331,7 +331,7 @@ pub(super) fn step<S: Simd, K: Kind, const NT: usize>(
             }
         } else {
             let start = |t: usize| start::<S, K, NT>(s, panel, g, t, offset);
-            dot = dots::<S, K, NT>(s, g, start, |k| columns.q[k], |t, k| splat(s, panel.q[t][k]));
+            dot = dots::<S, K, NT, false>(s, g, start, |k| columns.q[k], |t, k| splat(s, panel.q[t][k]));
         }
         for t in 0..NT {
             acc[t] = add::<S, K, NT>(s, acc[t], dot[t], [columns.scale[g], columns.min[g]], panel, g, t);
@@ -358,9 +358,10 @@ pub(super) fn start<S: Simd, K: Kind, const NT: usize>(
 
 /// The dot products of group `g` of thirty-two columns, of `N` places that meet the same weights. Place `t`'s starts from
 /// `start(t)`; `w(k)` are the weights of columns `4k..4k + 4`, and `x(t, k)` what the place has for them. Each is asked for where
-/// it is needed, so that few registers hold them.
+/// it is needed, so that few registers hold them: if `PINNED`, in this order. (One token is faster without: what comes from memory
+/// had better be asked for early.)
 #[inline(always)]
-pub(super) fn dots<S: Simd, K: Kind, const N: usize>(
+pub(super) fn dots<S: Simd, K: Kind, const N: usize, const PINNED: bool>(
     s: S,
     g: usize,
     start: impl Fn(usize) -> S::I,
@@ -381,9 +382,15 @@ pub(super) fn dots<S: Simd, K: Kind, const N: usize>(
                     if $step == 0 {
                         dots[t] = start(t);
                     }
-                    dots[t] = s.pinned(dot4::<S, K>(s, dots[t], weights, x));
+                    dots[t] = dot4::<S, K>(s, dots[t], weights, x);
+                    if PINNED {
+                        dots[t] = s.pinned(dots[t]);
+                    }
                 } else {
-                    pairs[t] = s.pinned(s.pair_sums(pairs[t], weights, x));
+                    pairs[t] = s.pair_sums(pairs[t], weights, x);
+                    if PINNED {
+                        pairs[t] = s.pinned(pairs[t]);
+                    }
                 }
             }
             if !K::WIDE && !S::DOTS && (($step + 1) % fit == 0 || $step + 1 == 8 / K::GROUPS) {

@@ -17,11 +17,21 @@ pub(super) fn nibbles<S: Simd>(s: S, bytes: [S::I; 4]) -> [S::I; 8] {
     q
 }
 
-/// The table's entry for each index, in the wide form.
+/// The table's entry for each index. (A loop, not `map`: a closure that is not inlined would lose the target features.)
 #[inline(always)]
-pub(super) fn table<S: Simd>(s: S, mut q: [S::I; 8], table: &[i8; 16]) -> [S::I; 8] {
+fn entries<S: Simd>(s: S, mut q: [S::I; 8], table: &[i8; 16]) -> [S::I; 8] {
     for q in &mut q {
-        *q = s.wide(s.lookup(table, *q));
+        *q = s.lookup(table, *q);
+    }
+    q
+}
+
+/// The same in the wide form.
+#[inline(always)]
+pub(super) fn table<S: Simd>(s: S, q: [S::I; 8], table: &[i8; 16]) -> [S::I; 8] {
+    let mut q = entries(s, q, table);
+    for q in &mut q {
+        *q = s.wide(*q);
     }
     q
 }
@@ -129,5 +139,5 @@ one_piece!(BlockMXFP4, MXFP4_OFFSET as i32, Whole5, |s, rows| {
     let e = s.and(rows.dword(s, 0), s.splat_i(0xff));
     let (half, rest) = (s.shr::<1>(e), s.shr::<1>(s.add_i(e, s.splat_i(1))));
     let scale = s.mul(power(s, half), power(s, rest));
-    (nibbles(s, rows.load(s, 1)).map(|q| s.lookup(&MXFP4_MOVED, q)), scale, scale)
+    (entries(s, nibbles(s, rows.load(s, 1)), &MXFP4_MOVED), scale, scale)
 });
