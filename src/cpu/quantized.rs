@@ -315,7 +315,7 @@ pub(super) fn step<S: Simd, K: Kind, const NT: usize>(
     for g in 0..K::GROUPS {
         let mut dot = [s.splat_i(0); NT];
         for t in 0..NT {
-            dot[t] = start::<S, K, NT>(s, panel, g, t, offset);
+            dot[t] = s.splat_i(start::<K, NT>(panel, g, t, offset));
         }
         if S::PAIRS {
             // Two chains, that one need not wait for the other.
@@ -330,8 +330,8 @@ pub(super) fn step<S: Simd, K: Kind, const NT: usize>(
                 dot[t] = s.add_i(dot[t], more[t]);
             }
         } else {
-            let start = |t: usize| start::<S, K, NT>(s, panel, g, t, offset);
-            dot = dots::<S, K, NT, false>(s, g, start, |k| columns.q[k], |t, k| splat(s, panel.q[t][k]));
+            let start = dot;
+            dot = dots::<S, K, NT, false>(s, g, |t| start[t], |k| columns.q[k], |t, k| splat(s, panel.q[t][k]));
         }
         for t in 0..NT {
             acc[t] = add::<S, K, NT>(s, acc[t], dot[t], [columns.scale[g], columns.min[g]], panel, g, t);
@@ -340,26 +340,21 @@ pub(super) fn step<S: Simd, K: Kind, const NT: usize>(
     acc
 }
 
-/// What place `t`'s dot product of group `g` starts from, so that it is exact in the end.
+/// What place `t`'s dot product of group `g` starts from, so that it is exact in the end: its integers have `offset` too
+/// much.
 #[inline(always)]
-pub(super) fn start<S: Simd, K: Kind, const NT: usize>(
-    s: S,
-    panel: &Panel<NT>,
-    g: usize,
-    t: usize,
-    offset: i32,
-) -> S::I {
+pub(super) fn start<K: Kind, const NT: usize>(panel: &Panel<NT>, g: usize, t: usize, offset: i32) -> i32 {
     match K::GROUPS {
-        _ if K::HAS_MIN => s.splat_i(0),
-        1 => s.splat_i(-offset * (panel.sum[0][t] + panel.sum[1][t])),
-        _ => s.splat_i(-offset * panel.sum[g][t]),
+        _ if K::HAS_MIN => 0,
+        1 => -offset * (panel.sum[0][t] + panel.sum[1][t]),
+        _ => -offset * panel.sum[g][t],
     }
 }
 
 /// The dot products of group `g` of thirty-two columns, of `N` places that meet the same weights. Place `t`'s starts from
-/// `start(t)`; `w(k)` are the weights of columns `4k..4k + 4`, and `x(t, k)` what the place has for them. Each is asked for where
-/// it is needed, so that few registers hold them: if `PINNED`, in this order. (One token is faster without: what comes from memory
-/// had better be asked for early.)
+/// `start(t)`; `w(k)` are the weights of columns `4k..4k + 4`, and `x(t, k)` what the place has for them. Each is asked for
+/// where it is needed, so that few registers hold them: if `PINNED`, in this order. (One token is faster without: what comes
+/// from memory had better be asked for early.)
 #[inline(always)]
 pub(super) fn dots<S: Simd, K: Kind, const N: usize, const PINNED: bool>(
     s: S,

@@ -250,7 +250,7 @@ fn pairs<S: Simd, K: Kind>(s: S, tile: &[[TileBlock; 2]], panels: &[Panel<TOGETH
         for group in 0..K::GROUPS {
             let mut dots = [[s.splat_i(0); TOGETHER]; 2];
             for t in 0..TOGETHER {
-                let start = start::<S, K, _>(s, panel, group, t, offset);
+                let start = s.splat_i(start::<K, _>(panel, group, t, offset));
                 for dots in &mut dots {
                     dots[t] = start;
                 }
@@ -281,19 +281,17 @@ fn pairs<S: Simd, K: Kind>(s: S, tile: &[[TileBlock; 2]], panels: &[Panel<TOGETH
 /// What dot products start from, by columns, group and place: [`start`] for all of a tile.
 type Starts = [[[i32; TOGETHER]; 2]; COLUMNS];
 
-/// Sets those of the columns that there are, four places at once.
+/// Sets those of the columns that there are. It is little work, if four places are done at once: in the passes themselves, it
+/// would be done for each sixteen rows, one place after the other.
 #[inline(always)]
 fn set_starts<K: Kind>(starts: &mut Starts, panels: &[Panel<TOGETHER>], offset: i32) {
     if K::HAS_MIN {
         return;
     }
     for (starts, panel) in starts.iter_mut().zip(panels) {
-        for t in 0..TOGETHER {
-            let [a, b] = [panel.sum[0][t], panel.sum[1][t]];
-            if K::GROUPS == 1 {
-                starts[0][t] = -offset * (a + b);
-            } else {
-                (starts[0][t], starts[1][t]) = (-offset * a, -offset * b);
+        for (g, starts) in starts[..K::GROUPS].iter_mut().enumerate() {
+            for (t, to) in starts.iter_mut().enumerate() {
+                *to = start::<K, _>(panel, g, t, offset);
             }
         }
     }
