@@ -8,8 +8,8 @@
 //! ```
 //!
 //! [`scalar`] is that, word for word. The SIMD code keeps sixteen rows in the lanes and walks the columns, which is
-//! the same order. One token, or two, meet the weights as they are unpacked, in registers: [`super::stream`]; for more
-//! there is [`super::tile`].
+//! the same order, or four rows by four groups, and walks the groups. One token, or two, meet the weights as they are
+//! unpacked, in registers: [`super::stream`]; for more there is [`super::tile`].
 //!
 //! How fast this can be: for thirty-two columns and a token there are eight dot products, one product of scales and one
 //! fused multiply-add, or two for a format with a minimum, all of which go through the same two ports of a Zen core. So
@@ -53,7 +53,7 @@ pub(super) struct Format {
 
 /// The code for one format and one instruction set.
 pub(super) struct Lanes {
-    /// [`Unpack::streamed`] for one place.
+    /// [`super::stream::streamed`] for one place.
     pub one: unsafe fn(Streamed<1>),
     /// And for two.
     pub two: unsafe fn(Streamed<2>),

@@ -13,8 +13,10 @@
 //!
 //! So [`eight`] has two neighbouring groups of columns of each of eight rows in the lanes. A row's chain goes through both in
 //! turn: its sum changes lanes in between. One row at a time would need sums of lanes instead, and sixteen such changes.
-//! Where groups have only sixteen columns and unpacking takes longer than reading, [`sixteen`] rows need fewer instructions,
-//! and so do instruction sets with few registers.
+//! Where groups have only sixteen columns and unpacking takes longer than reading, [`sixteen`] rows need fewer instructions.
+//!
+//! Instruction sets with few registers have no room for sixteen rows' columns: they take [`four`] rows, whose bytes stay in
+//! the order of the file. On Zen 3, that reads as fast as a plain loop from one end to the other.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -24,6 +26,10 @@ use super::panel::{BLOCK, Panel, Panels};
 use super::quantized::{Format, Lanes, dot4, fetch, offset, step};
 use super::unpack::{BlockRows, Columns, Eight, Meet, Rows, Sink, Unpack, unpack};
 use super::vector::Simd;
+
+mod four;
+pub(super) use four::Factors;
+use four::four;
 
 /// Bytes of sixteen rows up to which [`eight`] asks for rows sixteen ahead, not eight: half of a nearest cache. Q4_0 and
 /// Q5_K of 2048 columns are 8 % faster than with eight, those with longer rows 3 % slower.
@@ -36,6 +42,8 @@ pub(super) enum Order {
     Blocks,
     /// Those of the first half and of the second of thirty-two columns.
     Halves,
+    /// Those of four groups, sixteen of each at a time: see [`four`].
+    Quarters,
 }
 
 /// What sixty-four columns meet, of `NT` places, in the lanes that a format has for them. Columns that there are not add
@@ -69,9 +77,9 @@ pub(super) struct Pairs {
 const FORMATS: usize = 3;
 
 impl Pairs {
-    /// How many of each kind products of so many tokens take.
+    /// The most of each kind that products of so many tokens take.
     fn most(tokens: usize, cols: Cols) -> [usize; 2] {
-        let of = |cols: usize| FORMATS * cols.div_ceil(2 * BLOCK);
+        let of = |cols: usize| FORMATS * cols.div_ceil(four::COLUMNS) * 2;
         let any = of(cols.any.max(cols.hidden));
         [if tokens >= 1 { any } else { 0 }, if tokens >= 2 { any } else { of(cols.fine) }]
     }
@@ -123,6 +131,9 @@ fn arrange<const NT: usize>(
     order: Order,
     pairs: &mut Vec<Pair<NT>>,
 ) -> Range<usize> {
+    if order == Order::Quarters {
+        return four::arrange(panels, lanes, pairs);
+    }
     let begin = pairs.len();
     for panels in panels.chunks(2) {
         let mut pair = Pair::NOTHING;
@@ -162,10 +173,20 @@ pub(super) struct Streamed<'a, const NT: usize> {
     pub sums: &'a mut [[f32; 16]; NT],
 }
 
-/// Sixteen rows, with one group of columns of each in the lanes.
+/// Multiplies sixteen rows with one place or two.
 ///
 /// # Safety
 /// The rows have `blocks` blocks of the format, and are still borrowed.
+#[inline(always)]
+pub(super) unsafe fn streamed<S: Simd, U: Unpack, const NT: usize>(s: S, p: Streamed<NT>) {
+    // SAFETY: the caller's contract.
+    unsafe { if S::PAIRS { U::streamed(s, p) } else { four::<S, U, NT>(s, p) } }
+}
+
+/// Sixteen rows, with one group of columns of each in the lanes.
+///
+/// # Safety
+/// As for [`streamed`].
 #[inline(always)]
 pub(super) unsafe fn sixteen<S: Simd, U: Unpack, const NT: usize>(s: S, p: Streamed<NT>) {
     // SAFETY: the caller's contract.
@@ -225,12 +246,15 @@ const fn four_bits<U: Unpack>() -> bool {
 /// Whether a format that has an order takes eight rows at a time, not sixteen; `near` is [`Simd::weights_near`].
 #[inline(always)]
 fn takes_eight<S: Simd, U: Unpack>(near: bool) -> bool {
-    S::PAIRS && (!four_bits::<U>() || near)
+    !four_bits::<U>() || near
 }
 
 /// The order in which a format's one place or two are arranged: none, if it takes sixteen rows.
 pub(super) fn order<S: Simd, U: Unpack>() -> Option<Order> {
-    U::ORDER.filter(|_| takes_eight::<S, U>(S::weights_near()))
+    match S::PAIRS {
+        true => U::ORDER.filter(|_| takes_eight::<S, U>(S::weights_near())),
+        false => Some(Order::Quarters),
+    }
 }
 
 /// Eight rows at a time, with two neighbouring groups of columns of each in the lanes; [`sixteen`], where that is better.

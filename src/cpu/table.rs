@@ -12,7 +12,7 @@ use super::{float, glu, math, norm};
 #[cfg(target_arch = "x86_64")]
 use super::{
     quantized::Lanes,
-    stream::Streamed,
+    stream::{self, Streamed},
     tile::{self, Fill},
     unpack::Unpack,
 };
@@ -145,7 +145,7 @@ macro_rules! lanes_of {
         #[target_feature(enable = $features)]
         unsafe fn streamed<U: Unpack, const NT: usize>(p: Streamed<NT>) {
             // SAFETY: see above.
-            unsafe { U::streamed($Lanes::assume(), p) }
+            unsafe { stream::streamed::<_, U, NT>($Lanes::assume(), p) }
         }
         #[target_feature(enable = $features)]
         unsafe fn fill<U: Unpack>(p: Fill) {

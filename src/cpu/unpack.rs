@@ -1,17 +1,21 @@
-//! Each quantized format as SIMD code: sixteen rows of weights, unpacked straight from the file's bytes.
+//! Each quantized format as SIMD code: sixteen or four rows of weights, unpacked straight from the file's bytes.
 //!
-//! This is all that a format needs to have fast kernels on every instruction set: one function that turns a block of
-//! sixteen rows into integers with the rows in the lanes, and hands them on in pieces of thirty-two columns. What then
+//! This is all that a format needs to have fast kernels on every instruction set. One function turns a block of
+//! sixteen rows into integers with the rows in the lanes, and hands them on in pieces of thirty-two columns; what then
 //! happens to them (a dot product at once, or a tile kept for many tokens) is the [`Sink`]'s business, in `stream` and
-//! `tile`. A format that is [`Eight`] also has a function for eight rows and two groups of columns, which one token reads
-//! from memory faster. The scalar twin, and the picture of each format's bits, is its `Block` in `quant`.
+//! `tile`. Two others give four rows' scales, with the rows in the lanes, and a row's integers as they lie, for
+//! `stream::four`, which one token meets where registers are few. A format that is [`Eight`] also has a function for
+//! eight rows and two groups of columns, which one token reads from memory faster. The scalar twin, and the picture of
+//! each format's bits, is its `Block` in `quant`.
 
 mod k_quants;
 mod legacy;
 
+use std::ops::Range;
+
 use super::quantized::Kind;
-use super::stream::{self, Order, Streamed};
-use super::vector::Simd;
+use super::stream::{self, Factors, Order, Streamed};
+use super::vector::{Simd, offset};
 use crate::quant::Block;
 
 /// Sixteen consecutive rows of a matrix.
@@ -75,6 +79,31 @@ impl Rows {
         }
         pairs
     }
+
+    /// Block `block`, `bytes` long, of rows `row..row + 4`, and the next three if they are used.
+    ///
+    /// # Safety
+    /// As for [`Rows::block`], of the last block and row.
+    #[inline(always)]
+    pub(super) unsafe fn four(self, row: usize, block: usize, bytes: usize) -> BlockRows {
+        let base = opaque(self.row(row).wrapping_add(block * bytes));
+        BlockRows { base, strides: [self.stride, 2 * self.stride, bytes], bytes }
+    }
+
+    /// These blocks of rows `row..row + 4`, at most four, and zeros behind them.
+    ///
+    /// # Safety
+    /// As for [`Rows::block`], of the last row.
+    pub(super) unsafe fn last_four<U: Unpack>(self, row: usize, blocks: Range<usize>) -> [[U; 4]; 4] {
+        let mut fours = [[U::zeroed(); 4]; 4];
+        for (r, four) in fours.iter_mut().enumerate() {
+            for (to, block) in four.iter_mut().zip(blocks.clone()) {
+                // SAFETY: the caller's contract; any bytes are a block.
+                *to = unsafe { self.row(row + r).cast::<U>().wrapping_add(block).read_unaligned() };
+            }
+        }
+        fours
+    }
 }
 
 /// The same pointer, about which the compiler knows nothing: from one block to the next it would otherwise keep sixteen
@@ -112,6 +141,57 @@ impl BlockRows {
         Self { base: opaque(rows.as_ptr().cast()), strides: [bytes, 2 * bytes, 4 * bytes], bytes }
     }
 
+    /// Four blocks of each of four rows.
+    ///
+    /// # Safety
+    /// They stay borrowed as long as the result is used.
+    #[inline(always)]
+    pub(super) unsafe fn of_four<U>(rows: &[[U; 4]; 4]) -> Self {
+        let bytes = size_of::<U>();
+        Self { base: opaque(rows.as_ptr().cast()), strides: [4 * bytes, 8 * bytes, bytes], bytes }
+    }
+
+    /// Of four rows, the first of the four blocks in every quarter.
+    #[inline(always)]
+    fn same(self) -> Self {
+        let [near, middle, _] = self.strides;
+        Self { strides: [near, middle, 0], ..self }
+    }
+
+    /// Of row `row` of four, sixteen bytes of its block from each of these places on.
+    #[inline(always)]
+    fn quarters<S: Simd>(self, s: S, row: usize, at: [usize; 4]) -> S::I {
+        for at in at {
+            assert!(at + 16 <= self.bytes, "within the block"); // as below
+        }
+        // SAFETY: as in `load`.
+        unsafe { s.load_quarters(self.base.add(offset(self.strides, row)), at) }
+    }
+
+    /// The same bytes of each of its four blocks.
+    #[inline(always)]
+    fn blocks<S: Simd>(self, s: S, row: usize, at: usize) -> S::I {
+        assert!(at + 16 <= self.bytes, "within the block"); // as below
+        let bytes = self.bytes;
+        // SAFETY: as in `load`.
+        unsafe {
+            s.load_quarters(self.base.add(offset(self.strides, row)), [at, at + bytes, at + 2 * bytes, at + 3 * bytes])
+        }
+    }
+
+    /// Bytes `at..at + 4` of each of them.
+    #[inline(always)]
+    fn dwords(self, row: usize, at: usize) -> [u32; 4] {
+        assert!(at + 4 <= self.bytes, "within the block"); // as below
+        let mut dwords = [0; 4];
+        for (block, dword) in dwords.iter_mut().enumerate() {
+            let at = offset(self.strides, row) + block * self.bytes + at;
+            // SAFETY: as in `load`.
+            *dword = u32::from_le_bytes(unsafe { self.base.add(at).cast::<[u8; 4]>().read() });
+        }
+        dwords
+    }
+
     /// Bytes `at..at + 16` of the block in every row, transposed: see [`Simd::load_rows`].
     #[inline(always)]
     fn load<S: Simd>(self, s: S, at: usize) -> [S::I; 4] {
@@ -124,10 +204,6 @@ impl BlockRows {
     #[inline(always)]
     fn dword<S: Simd>(self, s: S, at: usize) -> S::I {
         assert!(at + 4 <= self.bytes, "within the block"); // as above
-        if !S::PAIRS {
-            // One at a time, they would take registers that are not there.
-            return if at + 16 <= self.bytes { self.load(s, at)[0] } else { self.load(s, at - 12)[3] };
-        }
         // SAFETY: as in `load`.
         unsafe { s.load_dwords(self.base.add(at), self.strides) }
     }
@@ -136,10 +212,6 @@ impl BlockRows {
     #[inline(always)]
     fn half<S: Simd>(self, s: S, at: usize) -> S::F {
         assert!(at + 2 <= self.bytes, "within the block"); // as above
-        if !S::PAIRS {
-            let in_first = at + 16 <= self.bytes; // as in `dword`
-            return if in_first { s.low_f16(self.load(s, at)[0]) } else { s.high_f16(self.load(s, at - 14)[3]) };
-        }
         // SAFETY: as in `load`.
         unsafe { s.load_halves(self.base.add(at), self.strides) }
     }
@@ -205,13 +277,21 @@ pub(super) trait Unpack: Block {
     /// Unpacks `rows`, which are block `index` of their rows.
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>);
 
+    /// The scales and minimums of four rows, of one super-block or of four blocks of thirty-two columns: lane `4q + r` of the
+    /// `i`th holds those of group `4i + q` of row `r`. What there is less than four of, may be anything.
+    fn factors<S: Simd>(s: S, rows: BlockRows) -> Factors<S>;
+
+    /// The `i`th sixty-four integers of one of these rows, with [`Unpack::OFFSET`], or wide. If sixteen columns are a group, they are
+    /// those of four groups, in order; if thirty-two are, of four groups the first half of each (`i` even) or the second.
+    fn integers<S: Simd>(s: S, rows: BlockRows, row: usize, i: usize) -> S::I;
+
     /// How activations are arranged for [`Unpack::streamed`]; `None` if it takes panels as they are.
     const ORDER: Option<Order> = None;
 
-    /// Multiplies sixteen rows with one place or two.
+    /// Multiplies sixteen rows with one place or two, where they are not taken four at a time.
     ///
     /// # Safety
-    /// As for [`stream::sixteen`].
+    /// As for [`stream::streamed`].
     #[inline(always)]
     unsafe fn streamed<S: Simd, const NT: usize>(s: S, p: Streamed<NT>) {
         // SAFETY: the caller's contract.

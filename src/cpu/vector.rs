@@ -13,6 +13,8 @@ pub(crate) trait Simd: Copy {
     type F: Copy;
     /// Sixteen i32; also four bytes per lane, little-endian.
     type I: Copy;
+    /// Four f32.
+    type Quarter: Copy;
 
     /// What [`Simd::wide`] adds to signed bytes: the dot product's start value takes it out again.
     const WIDE_OFFSET: i32;
@@ -175,6 +177,67 @@ pub(crate) trait Simd: Copy {
         let both = [self.to_array_i(a), self.to_array_i(b)];
         self.load_i(&std::array::from_fn(|i| both[i % 2][i & !1].wrapping_add(both[i % 2][i | 1])))
     }
+
+    // What quarters of registers need, lanes `4q..4q + 4`.
+
+    /// Sixteen bytes from each of these places behind `base`.
+    ///
+    /// # Safety
+    /// They are readable.
+    #[inline(always)]
+    unsafe fn load_quarters(self, base: *const u8, at: [usize; 4]) -> Self::I {
+        let mut quarters = [[0; 16]; 4];
+        for (quarter, at) in quarters.iter_mut().zip(at) {
+            // SAFETY: the caller's contract.
+            *quarter = unsafe { base.add(at).cast::<[u8; 16]>().read() };
+        }
+        self.load_i(bytemuck::cast_ref(&quarters))
+    }
+    /// The lanes of each quarter shifted left by so many bits, zeros coming in.
+    #[inline(always)]
+    fn shl_quarters(self, a: Self::I, n: [u32; 4]) -> Self::I {
+        let a = self.to_array_i(a);
+        self.load_i(&std::array::from_fn(|i| a[i] << n[i / 4]))
+    }
+    /// Or right.
+    #[inline(always)]
+    fn shr_quarters(self, a: Self::I, n: [u32; 4]) -> Self::I {
+        let a = self.to_array_i(a);
+        self.load_i(&std::array::from_fn(|i| a[i] >> n[i / 4]))
+    }
+    /// `value` in byte `i` of quarter `q` where bit `i` of `bits[q]` is set, otherwise 0; then likewise for bits 16 and up.
+    #[inline(always)]
+    fn spread_bits(self, bits: [u32; 4], value: u8) -> [Self::I; 2] {
+        let byte = |half: usize, i: usize| if bits[i / 16] >> (16 * half + i % 16) & 1 == 1 { value } else { 0 };
+        [0, 1].map(|half| {
+            let bytes: [u8; 64] = std::array::from_fn(|i| byte(half, i));
+            self.load_i(bytemuck::cast_ref(&bytes))
+        })
+    }
+    /// Each number in the four lanes of its quarter.
+    #[inline(always)]
+    fn spread(self, x: [f32; 4]) -> Self::F {
+        self.load(&std::array::from_fn(|i| x[i / 4]))
+    }
+    /// In every quarter, the sums of neighbours: two of `a`, then two of `b`.
+    #[inline(always)]
+    fn add_in_quarters(self, a: Self::I, b: Self::I) -> Self::I {
+        let both = [self.to_array_i(a), self.to_array_i(b)];
+        self.load_i(&std::array::from_fn(|i| {
+            let (x, at) = (&both[i / 2 % 2], i / 4 * 4 + i % 2 * 2);
+            x[at].wrapping_add(x[at + 1])
+        }))
+    }
+    /// The same of lanes that fit into an i16.
+    #[inline(always)]
+    fn add_in_quarters_16(self, a: Self::I, b: Self::I) -> Self::I {
+        self.add_in_quarters(a, b)
+    }
+    /// Quarter `q`.
+    fn quarter(self, x: Self::F, q: usize) -> Self::Quarter;
+    fn quarter_to_array(self, x: Self::Quarter) -> [f32; 4];
+    /// For each quarter in turn, and its terms in turn: `acc = a * b + acc`, rounded once.
+    fn chain<const N: usize>(self, acc: Self::Quarter, terms: [(Self::F, Self::F); N]) -> Self::Quarter;
 
     /// Asks for a cache line to be brought into the second-level cache. Any address will do.
     fn prefetch(self, at: *const u8);

@@ -1,7 +1,7 @@
 //! The formats with super-blocks of 256: small integer scales, and minimums, under one or two halves.
 
-use super::legacy::{nibbles, table};
-use super::{BlockRows, Columns, Eight, Meet, Sink, Unpack, eight_rows};
+use super::legacy::{nibbles, table, two_entries, two_wide};
+use super::{BlockRows, Columns, Eight, Factors, Meet, Sink, Unpack, eight_rows};
 use crate::cpu::quantized::{Halves3, Halves6, HalvesMin2, WholeMin4, WholeMin5, Wide};
 use crate::cpu::vector::Simd;
 use crate::quant::{BlockIQ4_XS, BlockQ2_K, BlockQ3_K, BlockQ4_K, BlockQ5_K, BlockQ6_K, IQ4_VALUES};
@@ -40,6 +40,18 @@ fn neighbours<S: Simd>(s: S, x: [S::I; 4]) -> [S::F; 8] {
         (out[2 * i], out[2 * i + 1]) = (s.byte::<0>(x), s.byte::<16>(x));
     }
     out
+}
+
+/// Bytes as numbers: lane `4q + r` has byte `q` of it.
+#[inline(always)]
+fn by_quarter<S: Simd>(s: S, x: S::I) -> S::F {
+    s.byte::<0>(s.shr_quarters(x, [0, 8, 16, 24]))
+}
+
+/// All of four registers of bytes as numbers, by quarter.
+#[inline(always)]
+fn all_by_quarter<S: Simd>(s: S, x: [S::I; 4]) -> [S::F; 4] {
+    [by_quarter(s, x[0]), by_quarter(s, x[1]), by_quarter(s, x[2]), by_quarter(s, x[3])]
 }
 
 /// The eight scales, then the eight minimums, of Q4_K and Q5_K as bytes, from the first sixteen bytes of a block.
@@ -84,6 +96,27 @@ fn factors_k4_eight<S: Simd>(s: S, head: [S::I; 4]) -> ([S::F; 4], [S::F; 4]) {
     (scale, min)
 }
 
+/// The same for four rows: eight groups in two registers.
+#[inline(always)]
+fn factors_k4_four<S: Simd>(s: S, rows: BlockRows) -> Factors<S> {
+    let head = rows.same().load(s, 0);
+    let (d, dmin) = (s.low_f16(head[0]), s.high_f16(head[0]));
+    let [[a, b], [c, e]] = scales_k4(s, head);
+    let (mut scale, mut min) = (all_by_quarter(s, [a, b, a, b]), all_by_quarter(s, [c, e, c, e]));
+    for i in 0..4 {
+        (scale[i], min[i]) = (s.mul(d, scale[i]), negate(s, s.mul(dmin, min[i])));
+    }
+    [scale, min]
+}
+
+/// The `i % 2`th sixteen of each of groups `i / 2 * 4` and up of Q4_K and Q5_K, whose nibbles begin at `at`.
+#[inline(always)]
+fn nibbles_k4<S: Simd>(s: S, rows: BlockRows, row: usize, at: usize, i: usize) -> S::I {
+    let (first, second) = (at + 64 * (i / 2) + 16 * (i % 2), at + 64 * (i / 2) + 16 * (i % 2) + 32);
+    let bytes = rows.quarters(s, row, [first, first, second, second]);
+    s.and(s.shr_quarters(bytes, [0, 4, 0, 4]), s.splat_i(0x0f0f_0f0f))
+}
+
 impl Unpack for BlockQ4_K {
     const OFFSET: i32 = 0;
     type Kind = WholeMin4;
@@ -101,6 +134,16 @@ impl Unpack for BlockQ4_K {
                 sink.take(8 * index + j, Columns { q, scale: [scale[j]; 2], min: [min[j]; 2] });
             }
         }
+    }
+
+    #[inline(always)]
+    fn factors<S: Simd>(s: S, rows: BlockRows) -> Factors<S> {
+        factors_k4_four(s, rows)
+    }
+
+    #[inline(always)]
+    fn integers<S: Simd>(s: S, rows: BlockRows, row: usize, i: usize) -> S::I {
+        nibbles_k4(s, rows, row, 16, i)
     }
 
     eight_rows!(Halves);
@@ -148,6 +191,21 @@ impl Unpack for BlockQ5_K {
                 sink.take(8 * index + j, Columns { q, scale: [scale[j]; 2], min: [min[j]; 2] });
             }
         }
+    }
+
+    #[inline(always)]
+    fn factors<S: Simd>(s: S, rows: BlockRows) -> Factors<S> {
+        factors_k4_four(s, rows)
+    }
+
+    #[inline(always)]
+    fn integers<S: Simd>(s: S, rows: BlockRows, row: usize, i: usize) -> S::I {
+        let fifth = rows.quarters(s, row, [16 + 16 * (i % 2); 4]);
+        let fifth = match i / 2 {
+            0 => s.shl_quarters(fifth, [4, 3, 2, 1]),
+            _ => s.shr_quarters(fifth, [0, 1, 2, 3]),
+        };
+        s.or(nibbles_k4(s, rows, row, 48, i), s.and(fifth, s.splat_i(0x1010_1010)))
     }
 
     eight_rows!(Halves);
@@ -218,6 +276,28 @@ impl Unpack for BlockQ6_K {
         }
     }
 
+    #[inline(always)]
+    fn factors<S: Simd>(s: S, rows: BlockRows) -> Factors<S> {
+        let d = rows.same().half(s, 208);
+        let mut scale = all_by_quarter(s, moved(s, rows.same().load(s, 192)));
+        for scale in &mut scale {
+            *scale = s.mul(d, s.sub(*scale, s.splat(128.0)));
+        }
+        [scale; 2]
+    }
+
+    #[inline(always)]
+    fn integers<S: Simd>(s: S, rows: BlockRows, row: usize, i: usize) -> S::I {
+        let (low, high) = (64 * (i / 2), 128 + 32 * (i / 2));
+        let nibbles = s.nibbles(rows.quarters(s, row, [low, low + 16, low + 32, low + 48]));
+        let high = rows.quarters(s, row, [high, high + 16, high, high + 16]);
+        let (nibbles, high) = match i % 2 {
+            0 => (nibbles.0, s.shl_quarters(high, [4, 4, 2, 2])),
+            _ => (nibbles.1, s.shr_quarters(high, [0, 0, 2, 2])),
+        };
+        s.or(nibbles, s.and(high, s.splat_i(0x3030_3030)))
+    }
+
     eight_rows!(Halves);
 }
 
@@ -245,18 +325,40 @@ impl Eight for BlockQ6_K {
     }
 }
 
+/// What all scales and all minimums of Q2_K are multiplied with.
+#[inline(always)]
+fn head_q2<S: Simd>(s: S, rows: BlockRows) -> (S::F, S::F) {
+    let head = rows.dword(s, 80);
+    (s.low_f16(head), s.high_f16(head))
+}
+
+/// The sixteen scales and minimums of Q2_K as bytes.
+#[inline(always)]
+fn nibbles_q2<S: Simd>(s: S, rows: BlockRows) -> ([S::I; 4], [S::I; 4]) {
+    let both = rows.load(s, 0);
+    let (mut scale, mut min) = (both, both);
+    for g in 0..4 {
+        (scale[g], min[g]) = s.nibbles(both[g]);
+    }
+    (scale, min)
+}
+
+/// Of one row of four, two bits of each of groups `4i..4i + 4` of Q2_K and Q3_K, which begin at `at`.
+#[inline(always)]
+fn two_bits<S: Simd>(s: S, rows: BlockRows, row: usize, at: usize, i: usize) -> S::I {
+    let (at, shift) = (at + 32 * (i / 2), 4 * (i as u32 % 2));
+    let bytes = rows.quarters(s, row, [at, at + 16, at, at + 16]);
+    s.and(s.shr_quarters(bytes, [shift, shift, shift + 2, shift + 2]), s.splat_i(0x0303_0303))
+}
+
 impl Unpack for BlockQ2_K {
     const OFFSET: i32 = 0;
     type Kind = HalvesMin2;
 
     #[inline(always)]
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
-        let head = rows.dword(s, 80);
-        let (d, dmin) = (s.low_f16(head), s.high_f16(head));
-        let (mut scale, mut min) = ([head; 4], [head; 4]);
-        for (g, both) in rows.load(s, 0).into_iter().enumerate() {
-            (scale[g], min[g]) = s.nibbles(both);
-        }
+        let (d, dmin) = head_q2(s, rows);
+        let (scale, min) = nibbles_q2(s, rows);
         let (mut scale, mut min) = (sixteen(s, scale), sixteen(s, min));
         for i in 0..16 {
             scale[i] = s.mul(d, scale[i]);
@@ -276,6 +378,37 @@ impl Unpack for BlockQ2_K {
             }
         }
     }
+
+    #[inline(always)]
+    fn factors<S: Simd>(s: S, rows: BlockRows) -> Factors<S> {
+        let (d, dmin) = head_q2(s, rows.same());
+        let (scale, min) = nibbles_q2(s, rows.same());
+        let (mut scale, mut min) = (all_by_quarter(s, scale), all_by_quarter(s, min));
+        for i in 0..4 {
+            (scale[i], min[i]) = (s.mul(d, scale[i]), negate(s, s.mul(dmin, min[i])));
+        }
+        [scale, min]
+    }
+
+    #[inline(always)]
+    fn integers<S: Simd>(s: S, rows: BlockRows, row: usize, i: usize) -> S::I {
+        two_bits(s, rows, row, 16, i)
+    }
+}
+
+/// The sixteen scales of Q3_K, 32 too much, as bytes.
+#[inline(always)]
+fn scales_q3<S: Simd>(s: S, rows: BlockRows) -> [S::I; 4] {
+    // Twelve bytes hold sixteen 6-bit scales: four low bits each in the first eight, the high two in the last four.
+    let [_, a, b, c] = rows.load(s, 92);
+    let top = s.splat_i(0x3030_3030);
+    let ((a, a_high), (b, b_high)) = (s.nibbles(a), s.nibbles(b));
+    [
+        s.or(a, s.and(s.shl::<4>(c), top)),
+        s.or(b, s.and(s.shl::<2>(c), top)),
+        s.or(a_high, s.and(c, top)),
+        s.or(b_high, s.and(s.shr::<2>(c), top)),
+    ]
 }
 
 impl Unpack for BlockQ3_K {
@@ -285,17 +418,7 @@ impl Unpack for BlockQ3_K {
     #[inline(always)]
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
         let d = rows.half(s, 108);
-        // Twelve bytes hold sixteen 6-bit scales: four low bits each in the first eight, the high two in the last four.
-        let [_, a, b, c] = rows.load(s, 92);
-        let top = s.splat_i(0x3030_3030);
-        let ((a, a_high), (b, b_high)) = (s.nibbles(a), s.nibbles(b));
-        let scale = [
-            s.or(a, s.and(s.shl::<4>(c), top)),
-            s.or(b, s.and(s.shl::<2>(c), top)),
-            s.or(a_high, s.and(c, top)),
-            s.or(b_high, s.and(s.shr::<2>(c), top)),
-        ];
-        let mut scale = sixteen(s, scale);
+        let mut scale = sixteen(s, scales_q3(s, rows));
         for scale in &mut scale {
             *scale = s.mul(d, s.sub(*scale, s.splat(32.0)));
         }
@@ -314,6 +437,28 @@ impl Unpack for BlockQ3_K {
                 sink.take(8 * index + at, Columns { q, scale, min: scale });
             }
         }
+    }
+
+    #[inline(always)]
+    fn factors<S: Simd>(s: S, rows: BlockRows) -> Factors<S> {
+        let d = rows.same().half(s, 108);
+        let mut scale = all_by_quarter(s, scales_q3(s, rows.same()));
+        for scale in &mut scale {
+            *scale = s.mul(d, s.sub(*scale, s.splat(32.0)));
+        }
+        [scale; 2]
+    }
+
+    #[inline(always)]
+    fn integers<S: Simd>(s: S, rows: BlockRows, row: usize, i: usize) -> S::I {
+        let third = rows.quarters(s, row, [0, 16, 0, 16]);
+        let third = match i {
+            0 => s.shl_quarters(third, [2, 2, 1, 1]),
+            1 => s.shr_quarters(third, [0, 0, 1, 1]),
+            2 => s.shr_quarters(third, [2, 2, 3, 3]),
+            _ => s.shr_quarters(third, [4, 4, 5, 5]),
+        };
+        s.or(two_bits(s, rows, row, 32, i), s.and(third, s.splat_i(0x0404_0404)))
     }
 }
 
@@ -335,5 +480,27 @@ impl Unpack for BlockIQ4_XS {
             let q = table(s, nibbles(s, rows.load(s, 8 + 16 * j)), &IQ4_VALUES);
             sink.take(8 * index + j, Columns { q, scale: [scale; 2], min: [scale; 2] });
         }
+    }
+
+    #[inline(always)]
+    fn factors<S: Simd>(s: S, rows: BlockRows) -> Factors<S> {
+        let head = rows.same().load(s, 0);
+        let d = s.low_f16(head[0]);
+        let mut scale = [d; 4];
+        for half in 0..2 {
+            let low = s.shr_quarters(head[1], [0, 4, 8, 12].map(|n| 16 * half + n));
+            let high = s.shr_quarters(head[0], [0, 2, 4, 6].map(|n| 16 + 8 * half + n));
+            let both = s.or(s.and(low, s.splat_i(15)), s.shl::<4>(s.and(high, s.splat_i(3))));
+            scale[half as usize] = s.mul(d, s.sub(s.to_f32(both), s.splat(32.0)));
+        }
+        [scale; 2]
+    }
+
+    #[inline(always)]
+    fn integers<S: Simd>(s: S, rows: BlockRows, row: usize, i: usize) -> S::I {
+        let at = 8 + 64 * (i / 2);
+        let (low, high) =
+            two_wide(s, two_entries(s, rows.quarters(s, row, [at, at + 16, at + 32, at + 48]), &IQ4_VALUES));
+        [low, high][i % 2]
     }
 }

@@ -1,6 +1,6 @@
 //! The formats with blocks of thirty-two: one scale, perhaps a minimum, then the integers.
 
-use super::{BlockRows, Columns, Eight, Meet, Sink, Unpack, eight_rows};
+use super::{BlockRows, Columns, Eight, Factors, Meet, Sink, Unpack, eight_rows};
 use crate::cpu::quantized::{Whole4, Whole5, WholeMin4, WholeMin5, Wide};
 use crate::cpu::vector::Simd;
 use crate::quant::{
@@ -53,17 +53,30 @@ fn fifth_bits<S: Simd>(s: S, q: [S::I; 8], high: S::I) -> [S::I; 8] {
     out
 }
 
-/// A format whose block is one piece: `$body` gives the integers, the scale and the minimum (or anything).
+/// A format whose block is one piece: `$factors` gives the scale and the minimum (or anything), `$body` the integers of
+/// sixteen rows, `$four` those of one row of four: two registers.
 macro_rules! one_piece {
-    ($block:ty, $offset:expr, $kind:ty, |$s:ident, $rows:ident| $body:expr) => {
+    ($block:ty, $offset:expr, $kind:ty, |$s:ident, $rows:ident| $factors:expr, $body:expr, |$row:ident| $four:expr) => {
         impl Unpack for $block {
             const OFFSET: i32 = $offset;
             type Kind = $kind;
 
             #[inline(always)]
             fn unpack_rows<S: Simd>($s: S, $rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
-                let (q, scale, min) = $body;
+                let ((scale, min), q) = ($factors, $body);
                 sink.take(index, Columns { q, scale: [scale; 2], min: [min; 2] });
+            }
+
+            #[inline(always)]
+            fn factors<S: Simd>($s: S, $rows: BlockRows) -> Factors<S> {
+                let (scale, min) = $factors;
+                [[scale; 4], [min; 4]]
+            }
+
+            #[inline(always)]
+            fn integers<S: Simd>($s: S, $rows: BlockRows, $row: usize, i: usize) -> S::I {
+                let (first, second) = $four;
+                if i == 0 { first } else { second }
             }
 
             eight_rows!(Blocks);
@@ -72,48 +85,94 @@ macro_rules! one_piece {
         impl Eight for $block {
             #[inline(always)]
             fn unpack_eight<S: Simd>($s: S, $rows: BlockRows, index: usize, to: &mut impl Meet<S>) {
-                let (q, scale, min) = $body;
+                let ((scale, min), q) = ($factors, $body);
                 to.wholes(index, q, scale, min);
             }
         }
     };
 }
 
-one_piece!(BlockQ4_0, 8, Whole4, |s, rows| {
-    let scale = rows.half(s, 0);
-    (nibbles(s, rows.load(s, 2)), scale, scale)
-});
+/// Both halves of a number in a lane.
+#[inline(always)]
+fn two_halves<S: Simd>(s: S, both: S::I) -> (S::F, S::F) {
+    (s.low_f16(both), s.high_f16(both))
+}
 
-one_piece!(BlockQ4_1, 0, WholeMin4, |s, rows| {
-    let head = rows.dword(s, 0);
-    (nibbles(s, rows.load(s, 4)), s.low_f16(head), s.high_f16(head))
-});
+/// A scale, and no minimum.
+#[inline(always)]
+fn twice<F: Copy>(scale: F) -> (F, F) {
+    (scale, scale)
+}
 
-one_piece!(BlockQ5_0, 16, Whole5, |s, rows| {
-    // Bytes 0 and 1 are the scale, 2 to 5 the fifth bits.
-    let (scale, high) = (rows.half(s, 0), rows.dword(s, 2));
-    (fifth_bits(s, nibbles(s, rows.load(s, 6)), high), scale, scale)
-});
+/// Sixteen nibbles in each quarter, with a fifth bit on top.
+#[inline(always)]
+fn five_bits<S: Simd>(s: S, nibbles: S::I, fifth: [u32; 4]) -> (S::I, S::I) {
+    let ((low, high), top) = (s.nibbles(nibbles), s.spread_bits(fifth, 0x10));
+    (s.or(low, top[0]), s.or(high, top[1]))
+}
 
-one_piece!(BlockQ5_1, 0, WholeMin5, |s, rows| {
-    let (head, high) = (rows.dword(s, 0), rows.dword(s, 4));
-    (fifth_bits(s, nibbles(s, rows.load(s, 8)), high), s.low_f16(head), s.high_f16(head))
-});
+/// The table's entries for both nibbles of every byte.
+#[inline(always)]
+pub(super) fn two_entries<S: Simd>(s: S, bytes: S::I, table: &[i8; 16]) -> (S::I, S::I) {
+    let (low, high) = s.nibbles(bytes);
+    (s.lookup(table, low), s.lookup(table, high))
+}
 
-one_piece!(BlockQ8_0, 0, Wide, |s, rows| {
-    let (low, high) = (rows.load(s, 2), rows.load(s, 18));
-    let scale = rows.half(s, 0);
-    let mut q = [low[0]; 8];
-    for g in 0..4 {
-        (q[g], q[g + 4]) = (s.wide(low[g]), s.wide(high[g]));
-    }
-    (q, scale, scale)
-});
+/// Both in the wide form.
+#[inline(always)]
+pub(super) fn two_wide<S: Simd>(s: S, (a, b): (S::I, S::I)) -> (S::I, S::I) {
+    (s.wide(a), s.wide(b))
+}
 
-one_piece!(BlockIQ4_NL, 0, Wide, |s, rows| {
-    let scale = rows.half(s, 0);
-    (table(s, nibbles(s, rows.load(s, 2)), &IQ4_VALUES), scale, scale)
-});
+one_piece!(BlockQ4_0, 8, Whole4, |s, rows| twice(rows.half(s, 0)), nibbles(s, rows.load(s, 2)), |row| s
+    .nibbles(rows.blocks(s, row, 2)));
+
+one_piece!(BlockQ4_1, 0, WholeMin4, |s, rows| two_halves(s, rows.dword(s, 0)), nibbles(s, rows.load(s, 4)), |row| s
+    .nibbles(rows.blocks(s, row, 4)));
+
+// Bytes 0 and 1 are the scale, 2 to 5 the fifth bits.
+one_piece!(
+    BlockQ5_0,
+    16,
+    Whole5,
+    |s, rows| twice(rows.half(s, 0)),
+    fifth_bits(s, nibbles(s, rows.load(s, 6)), rows.dword(s, 2)),
+    |row| five_bits(s, rows.blocks(s, row, 6), rows.dwords(row, 2))
+);
+
+one_piece!(
+    BlockQ5_1,
+    0,
+    WholeMin5,
+    |s, rows| two_halves(s, rows.dword(s, 0)),
+    fifth_bits(s, nibbles(s, rows.load(s, 8)), rows.dword(s, 4)),
+    |row| five_bits(s, rows.blocks(s, row, 8), rows.dwords(row, 4))
+);
+
+one_piece!(
+    BlockQ8_0,
+    0,
+    Wide,
+    |s, rows| twice(rows.half(s, 0)),
+    {
+        let (low, high) = (rows.load(s, 2), rows.load(s, 18));
+        let mut q = [low[0]; 8];
+        for g in 0..4 {
+            (q[g], q[g + 4]) = (s.wide(low[g]), s.wide(high[g]));
+        }
+        q
+    },
+    |row| two_wide(s, (rows.blocks(s, row, 2), rows.blocks(s, row, 18)))
+);
+
+one_piece!(
+    BlockIQ4_NL,
+    0,
+    Wide,
+    |s, rows| twice(rows.half(s, 0)),
+    table(s, nibbles(s, rows.load(s, 2)), &IQ4_VALUES),
+    |row| two_wide(s, two_entries(s, rows.blocks(s, row, 2), &IQ4_VALUES))
+);
 
 /// 2^(n - 64).
 #[inline(always)]
@@ -133,11 +192,17 @@ const MXFP4_MOVED: [i8; 16] = {
     moved
 };
 
-one_piece!(BlockMXFP4, MXFP4_OFFSET as i32, Whole5, |s, rows| {
-    // 2^(e - 128), half of what e says, as a product of two powers: the smallest two are subnormal numbers, which
-    // exponent bits alone cannot give.
-    let e = s.and(rows.dword(s, 0), s.splat_i(0xff));
-    let (half, rest) = (s.shr::<1>(e), s.shr::<1>(s.add_i(e, s.splat_i(1))));
-    let scale = s.mul(power(s, half), power(s, rest));
-    (entries(s, nibbles(s, rows.load(s, 1)), &MXFP4_MOVED), scale, scale)
-});
+one_piece!(
+    BlockMXFP4,
+    MXFP4_OFFSET as i32,
+    Whole5,
+    |s, rows| {
+        // 2^(e - 128), half of what e says, as a product of two powers: the smallest two are subnormal numbers, which
+        // exponent bits alone cannot give.
+        let e = s.and(rows.dword(s, 0), s.splat_i(0xff));
+        let (half, rest) = (s.shr::<1>(e), s.shr::<1>(s.add_i(e, s.splat_i(1))));
+        twice(s.mul(power(s, half), power(s, rest)))
+    },
+    entries(s, nibbles(s, rows.load(s, 1)), &MXFP4_MOVED),
+    |row| two_entries(s, rows.blocks(s, row, 1), &MXFP4_MOVED)
+);

@@ -39,9 +39,18 @@ macro_rules! both {
     };
 }
 
+/// Each of four counts in the four lanes of its quarter.
+macro_rules! counts {
+    ($n:expr) => {{
+        let [a, b, c, d] = $n.map(|n: u32| n as i32);
+        [op!(_mm256_setr_epi32(a, a, a, a, b, b, b, b)), op!(_mm256_setr_epi32(c, c, c, c, d, d, d, d))]
+    }};
+}
+
 impl Simd for Avx2 {
     type F = [__m256; 2];
     type I = [__m256i; 2];
+    type Quarter = __m128;
 
     const WIDE_OFFSET: i32 = 0;
     const QUERIES: usize = 2;
@@ -281,6 +290,139 @@ impl Simd for Avx2 {
         // |w| is at most 128 and |x| at most 127, so a pair of products fits an i16: 2 * 128 * 127 < 32768.
         let (w, x) = (both!(_mm256_abs_epi8, w), both!(_mm256_sign_epi8, x, w));
         self.add_pair_sums(acc, both!(_mm256_maddubs_epi16, w, x))
+    }
+
+    #[inline(always)]
+    fn quarter(self, x: [__m256; 2], q: usize) -> __m128 {
+        op!(match q % 2 {
+            0 => _mm256_castps256_ps128(x[q / 2]),
+            _ => _mm256_extractf128_ps::<1>(x[q / 2]),
+        })
+    }
+    #[inline(always)]
+    fn quarter_to_array(self, x: __m128) -> [f32; 4] {
+        let mut out = [0.0; 4];
+        op!(_mm_storeu_ps(out.as_mut_ptr(), x));
+        out
+    }
+    #[inline(always)]
+    fn chain<const N: usize>(self, mut acc: __m128, terms: [([__m256; 2], [__m256; 2]); N]) -> __m128 {
+        for q in 0..4 {
+            for (a, b) in terms {
+                let (a, b) = (self.quarter(a, q), self.quarter(b, q));
+                acc = op!(_mm_fmadd_ps(a, b, acc));
+            }
+        }
+        acc
+    }
+    #[inline(always)]
+    unsafe fn load_quarters(self, base: *const u8, at: [usize; 4]) -> [__m256i; 2] {
+        macro_rules! two {
+            ($a:expr, $b:expr) => {
+                // SAFETY: the caller's contract for the addresses, `self` for the instruction.
+                unsafe {
+                    let (low, high) = (_mm_loadu_si128(base.add($a).cast()), _mm_loadu_si128(base.add($b).cast()));
+                    _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(low), high)
+                }
+            };
+        }
+        [two!(at[0], at[1]), two!(at[2], at[3])]
+    }
+    #[inline(always)]
+    fn shl_quarters(self, a: [__m256i; 2], n: [u32; 4]) -> [__m256i; 2] {
+        let n = counts!(n);
+        both!(_mm256_sllv_epi32, a, n)
+    }
+    #[inline(always)]
+    fn shr_quarters(self, a: [__m256i; 2], n: [u32; 4]) -> [__m256i; 2] {
+        let n = counts!(n);
+        both!(_mm256_srlv_epi32, a, n)
+    }
+    #[inline(always)]
+    fn spread_bits(self, bits: [u32; 4], value: u8) -> [[__m256i; 2]; 2] {
+        op!({
+            let [a, b, c, d] = bits.map(|bits| bits as i32);
+            let both = [_mm256_setr_epi32(a, a, a, a, b, b, b, b), _mm256_setr_epi32(c, c, c, c, d, d, d, d)];
+            let first = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1));
+            let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
+            let (second, value) = (_mm256_add_epi8(first, _mm256_set1_epi8(2)), _mm256_set1_epi8(value as i8));
+            macro_rules! spread {
+                ($x:expr, $bytes:expr) => {{
+                    let set = _mm256_and_si256(_mm256_shuffle_epi8($x, $bytes), bit);
+                    _mm256_and_si256(_mm256_cmpeq_epi8(set, bit), value)
+                }};
+            }
+            [[spread!(both[0], first), spread!(both[1], first)], [spread!(both[0], second), spread!(both[1], second)]]
+        })
+    }
+    #[inline(always)]
+    fn spread(self, x: [f32; 4]) -> [__m256; 2] {
+        op!({
+            let (a, b) = (_mm_setr_ps(x[0], x[1], 0.0, 0.0), _mm_setr_ps(x[2], x[3], 0.0, 0.0));
+            let lanes = _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1);
+            [
+                _mm256_permutevar_ps(_mm256_castpd_ps(_mm256_broadcastsd_pd(_mm_castps_pd(a))), lanes),
+                _mm256_permutevar_ps(_mm256_castpd_ps(_mm256_broadcastsd_pd(_mm_castps_pd(b))), lanes),
+            ]
+        })
+    }
+    #[inline(always)]
+    fn add_in_quarters(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+        both!(_mm256_hadd_epi32, a, b)
+    }
+    #[inline(always)]
+    fn add_in_quarters_16(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+        let ones = op!(_mm256_set1_epi16(1));
+        let packed = both!(_mm256_packs_epi32, a, b);
+        both!(_mm256_madd_epi16, packed, [ones; 2])
+    }
+    #[inline(always)]
+    unsafe fn load_dwords(self, base: *const u8, strides: [usize; 3]) -> [__m256i; 2] {
+        // SAFETY (both): the caller's contract.
+        macro_rules! dword {
+            ($r:expr) => {
+                i32::from_le_bytes(base.add(offset(strides, $r)).cast::<[u8; 4]>().read())
+            };
+        }
+        macro_rules! eight {
+            ($r:expr) => {
+                op!(_mm256_setr_epi32(
+                    dword!($r),
+                    dword!($r + 1),
+                    dword!($r + 2),
+                    dword!($r + 3),
+                    dword!($r + 4),
+                    dword!($r + 5),
+                    dword!($r + 6),
+                    dword!($r + 7)
+                ))
+            };
+        }
+        [eight!(0), eight!(8)]
+    }
+    #[inline(always)]
+    unsafe fn load_halves(self, base: *const u8, strides: [usize; 3]) -> [__m256; 2] {
+        // SAFETY (both): the caller's contract.
+        macro_rules! half {
+            ($r:expr) => {
+                i16::from_le_bytes(base.add(offset(strides, $r)).cast::<[u8; 2]>().read())
+            };
+        }
+        macro_rules! eight {
+            ($r:expr) => {
+                op!(_mm256_cvtph_ps(_mm_setr_epi16(
+                    half!($r),
+                    half!($r + 1),
+                    half!($r + 2),
+                    half!($r + 3),
+                    half!($r + 4),
+                    half!($r + 5),
+                    half!($r + 6),
+                    half!($r + 7)
+                )))
+            };
+        }
+        [eight!(0), eight!(8)]
     }
 
     #[inline(always)]
