@@ -200,16 +200,8 @@ impl Simd for Scalar {
         x
     }
     #[inline(always)]
-    fn chain<const N: usize>(self, acc: [f32; 4], terms: [([f32; 16], [f32; 16]); N]) -> [f32; 4] {
-        let mut acc = acc;
-        for q in 0..4 {
-            for (a, b) in terms {
-                for (i, acc) in acc.iter_mut().enumerate() {
-                    *acc = a[4 * q + i].mul_add(b[4 * q + i], *acc);
-                }
-            }
-        }
-        acc
+    fn fma_quarter(self, a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
     }
 
     #[inline(always)]

@@ -236,8 +236,18 @@ pub(crate) trait Simd: Copy {
     /// Quarter `q`.
     fn quarter(self, x: Self::F, q: usize) -> Self::Quarter;
     fn quarter_to_array(self, x: Self::Quarter) -> [f32; 4];
+    /// `a * b + c`, rounded once.
+    fn fma_quarter(self, a: Self::Quarter, b: Self::Quarter, c: Self::Quarter) -> Self::Quarter;
     /// For each quarter in turn, and its terms in turn: `acc = a * b + acc`, rounded once.
-    fn chain<const N: usize>(self, acc: Self::Quarter, terms: [(Self::F, Self::F); N]) -> Self::Quarter;
+    #[inline(always)]
+    fn chain<const N: usize>(self, mut acc: Self::Quarter, terms: [(Self::F, Self::F); N]) -> Self::Quarter {
+        for q in 0..4 {
+            for (a, b) in terms {
+                acc = self.fma_quarter(self.quarter(a, q), self.quarter(b, q), acc);
+            }
+        }
+        acc
+    }
 
     /// Asks for a cache line to be brought into the second-level cache. Any address will do.
     fn prefetch(self, at: *const u8);

@@ -260,14 +260,8 @@ impl Simd for Avx512 {
         out
     }
     #[inline(always)]
-    fn chain<const N: usize>(self, mut acc: __m128, terms: [(__m512, __m512); N]) -> __m128 {
-        for q in 0..4 {
-            for (a, b) in terms {
-                let (a, b) = (self.quarter(a, q), self.quarter(b, q));
-                acc = op!(_mm_fmadd_ps(a, b, acc));
-            }
-        }
-        acc
+    fn fma_quarter(self, a: __m128, b: __m128, c: __m128) -> __m128 {
+        op!(_mm_fmadd_ps(a, b, c))
     }
 
     #[inline(always)]
