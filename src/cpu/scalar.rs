@@ -43,7 +43,6 @@ fn to_f16(x: [f32; 16]) -> [u16; 16] {
 impl Simd for Scalar {
     type F = [f32; 16];
     type I = [u32; 16];
-    type Quarter = [f32; 4];
 
     const WIDE_OFFSET: i32 = 0;
     const QUERIES: usize = 1;
@@ -189,19 +188,6 @@ impl Simd for Scalar {
     #[inline(always)]
     fn dot4_wide(self, acc: [u32; 16], w: [u32; 16], x: [u32; 16]) -> [u32; 16] {
         self.add_i(acc, each(w, x, |w, x| dot_bytes(w.to_le_bytes().into_iter().map(|b| i32::from(b as i8)), x)))
-    }
-
-    #[inline(always)]
-    fn quarter(self, x: [f32; 16], q: usize) -> [f32; 4] {
-        std::array::from_fn(|i| x[4 * q + i])
-    }
-    #[inline(always)]
-    fn quarter_to_array(self, x: [f32; 4]) -> [f32; 4] {
-        x
-    }
-    #[inline(always)]
-    fn fma_quarter(self, a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
-        std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
     }
 
     #[inline(always)]

@@ -24,7 +24,7 @@ use std::ops::Range;
 use super::matmul::Cols;
 use super::panel::{BLOCK, Panel, Panels};
 use super::quantized::{Format, Lanes, dot4, fetch, offset, step};
-use super::unpack::{BlockRows, Columns, Eight, Meet, Rows, Sink, Unpack, unpack};
+use super::unpack::{Columns, Eight, Meet, Rows, Sink, Unpack, unpack};
 use super::vector::Simd;
 
 mod four;
@@ -125,37 +125,48 @@ impl Pairs {
     }
 }
 
+/// Arranges two panels in a pair, or for [`Order::Quarters`] four in two pairs: where thirty-two columns are a group, each has
+/// sixteen of them for each of four groups, and the first has their scales; where sixteen are, each has four groups.
 fn arrange<const NT: usize>(
     panels: &[Panel<NT>],
     lanes: &Lanes,
     order: Order,
     pairs: &mut Vec<Pair<NT>>,
 ) -> Range<usize> {
-    if order == Order::Quarters {
-        return four::arrange(panels, lanes, pairs);
-    }
-    let begin = pairs.len();
-    for panels in panels.chunks(2) {
-        let mut pair = Pair::NOTHING;
+    let (begin, groups) = (pairs.len(), lanes.kind.groups());
+    let together = if order == Order::Quarters { four::COLUMNS / BLOCK } else { 2 };
+    for panels in panels.chunks(together) {
+        let first = pairs.len();
+        pairs.resize(first + together / 2, Pair::NOTHING);
         for (i, panel) in panels.iter().enumerate() {
             for t in 0..NT {
-                for (k, q) in panel.q[t].iter().enumerate() {
-                    let (to, lane) = if order == Order::Halves { (4 * i + k % 4, k / 4) } else { (k, i) };
-                    pair.q[t][to][lane] = i32::from_le_bytes(q.map(|q| q as u8));
-                }
                 for half in 0..2 {
-                    let (sums, scaled_halves) = (&panel.sum, &panel.scaled_half);
-                    let (to, lane, sum, scaled) = match lanes.kind.groups() {
-                        1 => (0, i, sums[0][t] + sums[1][t], panel.scaled_sum[t]),
-                        _ => (i, half, sums[half][t], scaled_halves[half][t]),
+                    let (sum, scaled) = match groups {
+                        1 => (panel.sum[0][t] + panel.sum[1][t], panel.scaled_sum[t]),
+                        _ => (panel.sum[half][t], panel.scaled_half[half][t]),
                     };
+                    let (pair, to, lane) = match (order, groups) {
+                        (Order::Quarters, 1) => (half, i / 2, i % 2),
+                        (Order::Quarters, _) => (i / 2, i % 2, half),
+                        (_, 1) => (0, 0, i),
+                        _ => (0, i, half),
+                    };
+                    let pair = &mut pairs[first + pair];
                     pair.scale[t][to][lane] = panel.scale[t];
                     pair.start[t][to][lane] = -lanes.offset * sum;
                     pair.sum[t][to][lane] = scaled;
+                    for k in 0..4 {
+                        let (to, lane) = match order {
+                            Order::Blocks => (4 * half + k, i),
+                            Order::Halves => (4 * i + k, half),
+                            Order::Quarters => (4 * to + 2 * lane + k / 2, k % 2),
+                        };
+                        let q = panel.q[t][4 * half + k].map(|q| q as u8);
+                        pair.q[t][to][lane] = i32::from_le_bytes(q);
+                    }
                 }
             }
         }
-        pairs.push(pair);
     }
     begin..pairs.len()
 }
@@ -245,14 +256,14 @@ const fn four_bits<U: Unpack>() -> bool {
 
 /// Whether a format that has an order takes eight rows at a time, not sixteen; `near` is [`Simd::weights_near`].
 #[inline(always)]
-fn takes_eight<S: Simd, U: Unpack>(near: bool) -> bool {
+fn takes_eight<U: Unpack>(near: bool) -> bool {
     !four_bits::<U>() || near
 }
 
 /// The order in which a format's one place or two are arranged: none, if it takes sixteen rows.
 pub(super) fn order<S: Simd, U: Unpack>() -> Option<Order> {
     match S::PAIRS {
-        true => U::ORDER.filter(|_| takes_eight::<S, U>(S::weights_near())),
+        true => U::ORDER.filter(|_| takes_eight::<U>(S::weights_near())),
         false => Some(Order::Quarters),
     }
 }
@@ -266,7 +277,7 @@ pub(super) unsafe fn eight<S: Simd, U: Eight, const NT: usize>(s: S, p: Streamed
     // SAFETY: the caller's contract.
     unsafe {
         let near = S::weights_near();
-        match (takes_eight::<S, U>(near), near) {
+        match (takes_eight::<U>(near), near) {
             (true, true) => eight_rows::<S, U, NT, true>(s, p),
             (true, false) => eight_rows::<S, U, NT, false>(s, p),
             (false, true) => sixteen_rows::<S, U, NT, true>(s, p),
@@ -299,8 +310,8 @@ unsafe fn eight_rows<S: Simd, U: Eight, const NT: usize, const NEAR: bool>(s: S,
                 if block + together <= blocks {
                     rows.eight(first, block, size_of::<U>())
                 } else {
-                    last = rows.last::<U>(first, block);
-                    BlockRows::of(&last)
+                    last = rows.last(first, block..blocks);
+                    Rows::of(&last).eight(0, 0, size_of::<U>())
                 }
             };
             U::unpack_eight(s, rows, index, &mut places);

@@ -18,7 +18,7 @@ use super::stream::{self, Factors, Order, Streamed};
 use super::vector::{Simd, offset};
 use crate::quant::Block;
 
-/// Sixteen consecutive rows of a matrix.
+/// Sixteen consecutive rows of a matrix, or copies of fewer.
 #[derive(Clone, Copy)]
 pub(super) struct Rows {
     /// The first byte of the first row.
@@ -67,19 +67,6 @@ impl Rows {
         BlockRows { base, strides: [bytes, self.stride, 2 * self.stride], bytes }
     }
 
-    /// Block `block` of rows `row..row + 8`, and zeros behind it.
-    ///
-    /// # Safety
-    /// As for [`Rows::block`], of the last row.
-    pub(super) unsafe fn last<U: Unpack>(self, row: usize, block: usize) -> [[U; 2]; 8] {
-        let mut pairs = [[U::zeroed(); 2]; 8];
-        for (r, pair) in pairs.iter_mut().enumerate() {
-            // SAFETY: the caller's contract; any bytes are a block.
-            pair[0] = unsafe { self.row(row + r).cast::<U>().wrapping_add(block).read_unaligned() };
-        }
-        pairs
-    }
-
     /// Block `block`, `bytes` long, of rows `row..row + 4`, and the next three if they are used.
     ///
     /// # Safety
@@ -90,19 +77,29 @@ impl Rows {
         BlockRows { base, strides: [self.stride, 2 * self.stride, bytes], bytes }
     }
 
-    /// These blocks of rows `row..row + 4`, at most four, and zeros behind them.
+    /// These blocks of rows `row..row + R`, at most `N`, and zeros behind them.
     ///
     /// # Safety
     /// As for [`Rows::block`], of the last row.
-    pub(super) unsafe fn last_four<U: Unpack>(self, row: usize, blocks: Range<usize>) -> [[U; 4]; 4] {
-        let mut fours = [[U::zeroed(); 4]; 4];
-        for (r, four) in fours.iter_mut().enumerate() {
-            for (to, block) in four.iter_mut().zip(blocks.clone()) {
+    pub(super) unsafe fn last<U: Unpack, const N: usize, const R: usize>(
+        self,
+        row: usize,
+        blocks: Range<usize>,
+    ) -> [[U; N]; R] {
+        let mut copies = [[U::zeroed(); N]; R];
+        for (r, copies) in copies.iter_mut().enumerate() {
+            for (to, block) in copies.iter_mut().zip(blocks.clone()) {
                 // SAFETY: the caller's contract; any bytes are a block.
                 *to = unsafe { self.row(row + r).cast::<U>().wrapping_add(block).read_unaligned() };
             }
         }
-        fours
+        copies
+    }
+
+    /// The rows of such copies.
+    #[inline(always)]
+    pub(super) fn of<U, const N: usize, const R: usize>(copies: &[[U; N]; R]) -> Self {
+        Self { base: copies.as_ptr().cast(), stride: size_of::<[U; N]>() }
     }
 }
 
@@ -131,26 +128,6 @@ pub(super) struct BlockRows {
 }
 
 impl BlockRows {
-    /// Two blocks of each of eight rows.
-    ///
-    /// # Safety
-    /// They stay borrowed as long as the result is used.
-    #[inline(always)]
-    pub(super) unsafe fn of<U>(rows: &[[U; 2]; 8]) -> Self {
-        let bytes = size_of::<U>();
-        Self { base: opaque(rows.as_ptr().cast()), strides: [bytes, 2 * bytes, 4 * bytes], bytes }
-    }
-
-    /// Four blocks of each of four rows.
-    ///
-    /// # Safety
-    /// They stay borrowed as long as the result is used.
-    #[inline(always)]
-    pub(super) unsafe fn of_four<U>(rows: &[[U; 4]; 4]) -> Self {
-        let bytes = size_of::<U>();
-        Self { base: opaque(rows.as_ptr().cast()), strides: [4 * bytes, 8 * bytes, bytes], bytes }
-    }
-
     /// Of four rows, the first of the four blocks in every quarter.
     #[inline(always)]
     fn same(self) -> Self {

@@ -13,8 +13,6 @@ pub(crate) trait Simd: Copy {
     type F: Copy;
     /// Sixteen i32; also four bytes per lane, little-endian.
     type I: Copy;
-    /// Four f32.
-    type Quarter: Copy;
 
     /// What [`Simd::wide`] adds to signed bytes: the dot product's start value takes it out again.
     const WIDE_OFFSET: i32;
@@ -233,17 +231,15 @@ pub(crate) trait Simd: Copy {
     fn add_in_quarters_16(self, a: Self::I, b: Self::I) -> Self::I {
         self.add_in_quarters(a, b)
     }
-    /// Quarter `q`.
-    fn quarter(self, x: Self::F, q: usize) -> Self::Quarter;
-    fn quarter_to_array(self, x: Self::Quarter) -> [f32; 4];
-    /// `a * b + c`, rounded once.
-    fn fma_quarter(self, a: Self::Quarter, b: Self::Quarter, c: Self::Quarter) -> Self::Quarter;
     /// For each quarter in turn, and its terms in turn: `acc = a * b + acc`, rounded once.
     #[inline(always)]
-    fn chain<const N: usize>(self, mut acc: Self::Quarter, terms: [(Self::F, Self::F); N]) -> Self::Quarter {
+    fn chain<const N: usize>(self, mut acc: [f32; 4], terms: [(Self::F, Self::F); N]) -> [f32; 4] {
+        let terms = terms.map(|(a, b)| (self.to_array(a), self.to_array(b)));
         for q in 0..4 {
-            for (a, b) in terms {
-                acc = self.fma_quarter(self.quarter(a, q), self.quarter(b, q), acc);
+            for (a, b) in &terms {
+                for (i, acc) in acc.iter_mut().enumerate() {
+                    *acc = a[4 * q + i].mul_add(b[4 * q + i], *acc);
+                }
             }
         }
         acc

@@ -4,46 +4,14 @@
 //! register, and lanes are added to their neighbours until one is left of each row. Rows' chains, four lanes, then go
 //! through the quarters in turn.
 
-use std::ops::Range;
-
 use super::{Pair, Streamed};
-use crate::cpu::panel::{BLOCK, Panel};
-use crate::cpu::quantized::{Kind, Lanes, dot4, fetch, offset};
-use crate::cpu::unpack::{BlockRows, Unpack};
+use crate::cpu::panel::BLOCK;
+use crate::cpu::quantized::{Kind, dot4, fetch, offset};
+use crate::cpu::unpack::{BlockRows, Rows, Unpack};
 use crate::cpu::vector::Simd;
 
 /// Columns that are arranged together, in two pairs.
 pub(super) const COLUMNS: usize = 4 * BLOCK;
-
-/// Arranges what 128 columns meet in two pairs. Where thirty-two columns are a group, each pair has sixteen of them for each of
-/// four groups, and the first has their scales; where sixteen are, each pair has four groups.
-pub(super) fn arrange<const NT: usize>(panels: &[Panel<NT>], lanes: &Lanes, pairs: &mut Vec<Pair<NT>>) -> Range<usize> {
-    let begin = pairs.len();
-    for panels in panels.chunks(COLUMNS / BLOCK) {
-        let mut both = [Pair::NOTHING; 2];
-        for (i, panel) in panels.iter().enumerate() {
-            for t in 0..NT {
-                for half in 0..2 {
-                    let (sums, scaled_halves) = (&panel.sum, &panel.scaled_half);
-                    let (pair, quarter, sum, scaled) = match lanes.kind.groups() {
-                        1 => (half, i, sums[0][t] + sums[1][t], panel.scaled_sum[t]),
-                        _ => (i / 2, i % 2 * 2 + half, sums[half][t], scaled_halves[half][t]),
-                    };
-                    let (pair, at) = (&mut both[pair], (quarter / 2, quarter % 2));
-                    pair.scale[t][at.0][at.1] = panel.scale[t];
-                    pair.start[t][at.0][at.1] = -lanes.offset * sum;
-                    pair.sum[t][at.0][at.1] = scaled;
-                    for k in 0..4 {
-                        let q = panel.q[t][4 * half + k].map(|q| q as u8);
-                        pair.q[t][2 * quarter + k / 2][k % 2] = i32::from_le_bytes(q);
-                    }
-                }
-            }
-        }
-        pairs.extend(both);
-    }
-    begin..pairs.len()
-}
 
 /// Multiplies sixteen rows with one place or two. Meanwhile the next four rows are asked for, one byte after the other.
 ///
@@ -57,7 +25,7 @@ pub(super) unsafe fn four<S: Simd, U: Unpack, const NT: usize>(s: S, p: Streamed
     let together = if U::LEN == BLOCK { 4 } else { 1 };
     for first in [0, 4, 8, 12] {
         let ahead = if first < 12 { rows.row(first + 4) } else { ahead };
-        let mut acc = [s.quarter(s.splat(0.0), 0); NT];
+        let mut acc = [[0.0; 4]; NT];
         for (index, block) in (0..blocks).step_by(together).enumerate() {
             let last: [[U; 4]; 4];
             // SAFETY: the caller's contract.
@@ -65,48 +33,42 @@ pub(super) unsafe fn four<S: Simd, U: Unpack, const NT: usize>(s: S, p: Streamed
                 if block + together <= blocks {
                     rows.four(first, block, size_of::<U>())
                 } else {
-                    last = rows.last_four::<U>(first, block..blocks);
-                    BlockRows::of_four(&last)
+                    last = rows.last(first, block..blocks);
+                    Rows::of(&last).four(0, 0, size_of::<U>())
                 }
             };
             let factors = U::factors(s, rows);
             if U::LEN == BLOCK {
-                fetch::<S, U>(s, ahead, index, S::weights_near());
-                acc = columns::<S, U, NT, 0>(s, rows, factors, pair(pairs, index), acc);
+                acc = columns::<S, U, NT, 0>(s, rows, factors, ahead, pairs, index, acc);
             } else {
-                fetch::<S, U>(s, ahead, 2 * index, S::weights_near());
-                acc = columns::<S, U, NT, 0>(s, rows, factors, pair(pairs, 2 * index), acc);
-                fetch::<S, U>(s, ahead, 2 * index + 1, S::weights_near());
-                acc = columns::<S, U, NT, 1>(s, rows, factors, pair(pairs, 2 * index + 1), acc);
+                acc = columns::<S, U, NT, 0>(s, rows, factors, ahead, pairs, 2 * index, acc);
+                acc = columns::<S, U, NT, 1>(s, rows, factors, ahead, pairs, 2 * index + 1, acc);
             }
         }
         for (sums, acc) in sums.iter_mut().zip(acc) {
-            sums[first..first + 4].copy_from_slice(&s.quarter_to_array(acc));
+            sums[first..first + 4].copy_from_slice(&acc);
         }
     }
-}
-
-/// The two pairs for columns `128 at..128 at + 128`.
-#[inline(always)]
-fn pair<const NT: usize>(pairs: &[Pair<NT>], at: usize) -> &[Pair<NT>; 2] {
-    // SAFETY: `four` saw as many as the blocks have.
-    unsafe { &*pairs.as_ptr().add(2 * at).cast() }
 }
 
 /// Scales and minimums: four groups in each.
 pub(in crate::cpu) type Factors<S> = [[<S as Simd>::F; 4]; 2];
 
-/// The chains' steps for 128 columns, the `PART`th of the rows' block or blocks.
+/// The chains' steps for columns `128 at..128 at + 128`, the `PART`th of the rows' block or blocks.
 #[inline(always)]
 fn columns<S: Simd, U: Unpack, const NT: usize, const PART: usize>(
     s: S,
     rows: BlockRows,
     [scale, min]: Factors<S>,
-    pairs: &[Pair<NT>; 2],
-    acc: [S::Quarter; NT],
-) -> [S::Quarter; NT] {
+    ahead: *const u8,
+    pairs: &[Pair<NT>],
+    at: usize,
+    mut acc: [[f32; 4]; NT],
+) -> [[f32; 4]; NT] {
+    fetch::<S, U>(s, ahead, at, S::weights_near());
+    // SAFETY: `four` saw two pairs for every 128 columns that the blocks have.
+    let pairs: &[Pair<NT>; 2] = unsafe { &*pairs.as_ptr().add(2 * at).cast() };
     // (Macros, not closures: a closure that is not inlined would lose the target features.)
-    let mut acc = acc;
     if U::Kind::GROUPS == 1 {
         macro_rules! row {
             ($row:literal) => {{
@@ -194,8 +156,8 @@ fn add<S: Simd, U: Unpack, const NT: usize>(
     min: S::F,
     dot: [S::I; NT],
     pair: &Pair<NT>,
-    mut acc: [S::Quarter; NT],
-) -> [S::Quarter; NT] {
+    mut acc: [[f32; 4]; NT],
+) -> [[f32; 4]; NT] {
     for t in 0..NT {
         let factor = s.mul(scale, s.spread(bytemuck::cast(pair.scale[t])));
         let start = s.as_i32(s.spread(bytemuck::cast(pair.start[t])));

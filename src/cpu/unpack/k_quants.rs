@@ -1,6 +1,6 @@
 //! The formats with super-blocks of 256: small integer scales, and minimums, under one or two halves.
 
-use super::legacy::{nibbles, table, two_entries, two_wide};
+use super::legacy::{nibbles, table, two_entries, two_halves, two_wide};
 use super::{BlockRows, Columns, Eight, Factors, Meet, Sink, Unpack, eight_rows};
 use crate::cpu::quantized::{Halves3, Halves6, HalvesMin2, WholeMin4, WholeMin5, Wide};
 use crate::cpu::vector::Simd;
@@ -31,6 +31,29 @@ fn negate<S: Simd>(s: S, x: S::F) -> S::F {
     s.as_f32(s.xor(s.as_i32(x), s.splat_i(i32::MIN)))
 }
 
+/// The scales that are `moved` too much, times what all are multiplied with.
+#[inline(always)]
+fn signed<S: Simd, const N: usize>(s: S, d: S::F, mut scale: [S::F; N], moved: f32) -> [S::F; N] {
+    for scale in &mut scale {
+        *scale = s.mul(d, s.sub(*scale, s.splat(moved)));
+    }
+    scale
+}
+
+/// The scales and the minimums, which are taken away, times what all of each are multiplied with.
+#[inline(always)]
+fn with_mins<S: Simd, const N: usize>(
+    s: S,
+    (d, dmin): (S::F, S::F),
+    mut scale: [S::F; N],
+    mut min: [S::F; N],
+) -> ([S::F; N], [S::F; N]) {
+    for i in 0..N {
+        (scale[i], min[i]) = (s.mul(d, scale[i]), negate(s, s.mul(dmin, min[i])));
+    }
+    (scale, min)
+}
+
 /// Sixteen bytes as numbers: in each lane those of its group, for eight pairs of groups, whose lanes are neighbours.
 #[inline(always)]
 fn neighbours<S: Simd>(s: S, x: [S::I; 4]) -> [S::F; 8] {
@@ -42,16 +65,14 @@ fn neighbours<S: Simd>(s: S, x: [S::I; 4]) -> [S::F; 8] {
     out
 }
 
-/// Bytes as numbers: lane `4q + r` has byte `q` of it.
+/// Four registers of bytes as numbers: lane `4q + r` has byte `q` of it.
 #[inline(always)]
-fn by_quarter<S: Simd>(s: S, x: S::I) -> S::F {
-    s.byte::<0>(s.shr_quarters(x, [0, 8, 16, 24]))
-}
-
-/// All of four registers of bytes as numbers, by quarter.
-#[inline(always)]
-fn all_by_quarter<S: Simd>(s: S, x: [S::I; 4]) -> [S::F; 4] {
-    [by_quarter(s, x[0]), by_quarter(s, x[1]), by_quarter(s, x[2]), by_quarter(s, x[3])]
+fn by_quarter<S: Simd>(s: S, x: [S::I; 4]) -> [S::F; 4] {
+    let mut out = [s.splat(0.0); 4];
+    for g in 0..4 {
+        out[g] = s.byte::<0>(s.shr_quarters(x[g], [0, 8, 16, 24]));
+    }
+    out
 }
 
 /// The eight scales, then the eight minimums, of Q4_K and Q5_K as bytes, from the first sixteen bytes of a block.
@@ -70,43 +91,30 @@ fn scales_k4<S: Simd>(s: S, [_, a, b, c]: [S::I; 4]) -> [[S::I; 2]; 2] {
 /// The eight scales and minimums of Q4_K and Q5_K.
 #[inline(always)]
 fn factors_k4<S: Simd>(s: S, head: [S::I; 4]) -> ([S::F; 8], [S::F; 8]) {
-    let (d, dmin) = (s.low_f16(head[0]), s.high_f16(head[0]));
-    let [scales, mins] = scales_k4(s, head);
-    let (mut scale, mut min) = ([d; 8], [d; 8]);
-    for half in 0..2 {
-        let (sc, m) = (bytes(s, scales[half]), bytes(s, mins[half]));
-        for i in 0..4 {
-            scale[4 * half + i] = s.mul(d, sc[i]);
-            min[4 * half + i] = negate(s, s.mul(dmin, m[i]));
-        }
+    let [[a, b], [c, d]] = scales_k4(s, head);
+    let all = sixteen(s, [a, b, c, d]);
+    let (mut scale, mut min) = ([all[0]; 8], [all[0]; 8]);
+    for i in 0..8 {
+        (scale[i], min[i]) = (all[i], all[8 + i]);
     }
-    (scale, min)
+    with_mins(s, two_halves(s, head[0]), scale, min)
 }
 
 /// The same for eight rows: four pairs of neighbours.
 #[inline(always)]
 fn factors_k4_eight<S: Simd>(s: S, head: [S::I; 4]) -> ([S::F; 4], [S::F; 4]) {
-    let (d, dmin) = (s.low_f16(head[0]), s.high_f16(head[0]));
-    let [[a, b], [c, e]] = scales_k4(s, head);
-    let all = neighbours(s, [a, b, c, e]);
-    let (mut scale, mut min) = ([d; 4], [d; 4]);
-    for i in 0..4 {
-        (scale[i], min[i]) = (s.mul(d, all[i]), negate(s, s.mul(dmin, all[4 + i])));
-    }
-    (scale, min)
+    let [[a, b], [c, d]] = scales_k4(s, head);
+    let [a, b, c, d, e, f, g, h] = neighbours(s, [a, b, c, d]);
+    with_mins(s, two_halves(s, head[0]), [a, b, c, d], [e, f, g, h])
 }
 
 /// The same for four rows: eight groups in two registers.
 #[inline(always)]
 fn factors_k4_four<S: Simd>(s: S, rows: BlockRows) -> Factors<S> {
     let head = rows.same().load(s, 0);
-    let (d, dmin) = (s.low_f16(head[0]), s.high_f16(head[0]));
-    let [[a, b], [c, e]] = scales_k4(s, head);
-    let (mut scale, mut min) = (all_by_quarter(s, [a, b, a, b]), all_by_quarter(s, [c, e, c, e]));
-    for i in 0..4 {
-        (scale[i], min[i]) = (s.mul(d, scale[i]), negate(s, s.mul(dmin, min[i])));
-    }
-    [scale, min]
+    let [[a, b], [c, d]] = scales_k4(s, head);
+    let [a, b, c, d] = by_quarter(s, [a, b, c, d]);
+    with_mins(s, two_halves(s, head[0]), [a, b, a, b], [c, d, c, d]).into()
 }
 
 /// The `i % 2`th sixteen of each of groups `i / 2 * 4` and up of Q4_K and Q5_K, whose nibbles begin at `at`.
@@ -256,10 +264,7 @@ impl Unpack for BlockQ6_K {
     #[inline(always)]
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
         let d = rows.half(s, 208);
-        let mut scale = sixteen(s, moved(s, rows.load(s, 192)));
-        for scale in &mut scale {
-            *scale = s.mul(d, s.sub(*scale, s.splat(128.0)));
-        }
+        let scale = signed(s, d, sixteen(s, moved(s, rows.load(s, 192))), 128.0);
         for half in 0..2 {
             let first = rows.load32(s, 64 * half);
             let second = rows.load32(s, 64 * half + 32);
@@ -279,11 +284,7 @@ impl Unpack for BlockQ6_K {
     #[inline(always)]
     fn factors<S: Simd>(s: S, rows: BlockRows) -> Factors<S> {
         let d = rows.same().half(s, 208);
-        let mut scale = all_by_quarter(s, moved(s, rows.same().load(s, 192)));
-        for scale in &mut scale {
-            *scale = s.mul(d, s.sub(*scale, s.splat(128.0)));
-        }
-        [scale; 2]
+        [signed(s, d, by_quarter(s, moved(s, rows.same().load(s, 192))), 128.0); 2]
     }
 
     #[inline(always)]
@@ -305,10 +306,7 @@ impl Eight for BlockQ6_K {
     #[inline(always)]
     fn unpack_eight<S: Simd>(s: S, rows: BlockRows, index: usize, to: &mut impl Meet<S>) {
         let d = rows.twice().half(s, 208);
-        let mut scale = neighbours(s, moved(s, rows.twice().load(s, 192)));
-        for scale in &mut scale {
-            *scale = s.mul(d, s.sub(*scale, s.splat(128.0)));
-        }
+        let scale = signed(s, d, neighbours(s, moved(s, rows.twice().load(s, 192))), 128.0);
         for half in 0..2 {
             let first = rows.halves(s, 64 * half);
             let second = rows.halves(s, 64 * half + 32);
@@ -323,13 +321,6 @@ impl Eight for BlockQ6_K {
             }
         }
     }
-}
-
-/// What all scales and all minimums of Q2_K are multiplied with.
-#[inline(always)]
-fn head_q2<S: Simd>(s: S, rows: BlockRows) -> (S::F, S::F) {
-    let head = rows.dword(s, 80);
-    (s.low_f16(head), s.high_f16(head))
 }
 
 /// The sixteen scales and minimums of Q2_K as bytes.
@@ -357,13 +348,9 @@ impl Unpack for BlockQ2_K {
 
     #[inline(always)]
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
-        let (d, dmin) = head_q2(s, rows);
         let (scale, min) = nibbles_q2(s, rows);
-        let (mut scale, mut min) = (sixteen(s, scale), sixteen(s, min));
-        for i in 0..16 {
-            scale[i] = s.mul(d, scale[i]);
-            min[i] = negate(s, s.mul(dmin, min[i]));
-        }
+        let head = two_halves(s, rows.dword(s, 80));
+        let (scale, min) = with_mins(s, head, sixteen(s, scale), sixteen(s, min));
         for half in 0..2 {
             let mut rest = rows.load32(s, 16 + 32 * half);
             for j in 0..4 {
@@ -381,13 +368,9 @@ impl Unpack for BlockQ2_K {
 
     #[inline(always)]
     fn factors<S: Simd>(s: S, rows: BlockRows) -> Factors<S> {
-        let (d, dmin) = head_q2(s, rows.same());
         let (scale, min) = nibbles_q2(s, rows.same());
-        let (mut scale, mut min) = (all_by_quarter(s, scale), all_by_quarter(s, min));
-        for i in 0..4 {
-            (scale[i], min[i]) = (s.mul(d, scale[i]), negate(s, s.mul(dmin, min[i])));
-        }
-        [scale, min]
+        let head = two_halves(s, rows.same().dword(s, 80));
+        with_mins(s, head, by_quarter(s, scale), by_quarter(s, min)).into()
     }
 
     #[inline(always)]
@@ -418,10 +401,7 @@ impl Unpack for BlockQ3_K {
     #[inline(always)]
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
         let d = rows.half(s, 108);
-        let mut scale = sixteen(s, scales_q3(s, rows));
-        for scale in &mut scale {
-            *scale = s.mul(d, s.sub(*scale, s.splat(32.0)));
-        }
+        let scale = signed(s, d, sixteen(s, scales_q3(s, rows)), 32.0);
         // A set bit here means that 4 is not taken away.
         let mut third = rows.load32(s, 0);
         for half in 0..2 {
@@ -442,11 +422,7 @@ impl Unpack for BlockQ3_K {
     #[inline(always)]
     fn factors<S: Simd>(s: S, rows: BlockRows) -> Factors<S> {
         let d = rows.same().half(s, 108);
-        let mut scale = all_by_quarter(s, scales_q3(s, rows.same()));
-        for scale in &mut scale {
-            *scale = s.mul(d, s.sub(*scale, s.splat(32.0)));
-        }
-        [scale; 2]
+        [signed(s, d, by_quarter(s, scales_q3(s, rows.same())), 32.0); 2]
     }
 
     #[inline(always)]

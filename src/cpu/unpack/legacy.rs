@@ -94,7 +94,7 @@ macro_rules! one_piece {
 
 /// Both halves of a number in a lane.
 #[inline(always)]
-fn two_halves<S: Simd>(s: S, both: S::I) -> (S::F, S::F) {
+pub(super) fn two_halves<S: Simd>(s: S, both: S::I) -> (S::F, S::F) {
     (s.low_f16(both), s.high_f16(both))
 }
 

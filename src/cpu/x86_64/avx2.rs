@@ -39,18 +39,44 @@ macro_rules! both {
     };
 }
 
-/// Each of four counts in the four lanes of its quarter.
-macro_rules! counts {
+/// Each of four integers in the four lanes of its quarter.
+macro_rules! quarters {
     ($n:expr) => {{
         let [a, b, c, d] = $n.map(|n: u32| n as i32);
         [op!(_mm256_setr_epi32(a, a, a, a, b, b, b, b)), op!(_mm256_setr_epi32(c, c, c, c, d, d, d, d))]
     }};
 }
 
+/// Integers from sixteen places, eight in each register that `$set` makes. The caller of what this is in promises that they
+/// are readable: see [`Simd::load_rows`].
+macro_rules! sixteen {
+    ($set:path, $int:ty, $base:expr, $strides:expr) => {{
+        macro_rules! at {
+            ($lane:expr) => {
+                $base.add(offset($strides, $lane)).cast::<$int>().read_unaligned()
+            };
+        }
+        macro_rules! eight {
+            ($r:literal) => {
+                op!($set(
+                    at!($r),
+                    at!($r + 1),
+                    at!($r + 2),
+                    at!($r + 3),
+                    at!($r + 4),
+                    at!($r + 5),
+                    at!($r + 6),
+                    at!($r + 7)
+                ))
+            };
+        }
+        [eight!(0), eight!(8)]
+    }};
+}
+
 impl Simd for Avx2 {
     type F = [__m256; 2];
     type I = [__m256i; 2];
-    type Quarter = __m128;
 
     const WIDE_OFFSET: i32 = 0;
     const QUERIES: usize = 2;
@@ -293,21 +319,22 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn quarter(self, x: [__m256; 2], q: usize) -> __m128 {
-        op!(match q % 2 {
-            0 => _mm256_castps256_ps128(x[q / 2]),
-            _ => _mm256_extractf128_ps::<1>(x[q / 2]),
-        })
-    }
-    #[inline(always)]
-    fn quarter_to_array(self, x: __m128) -> [f32; 4] {
-        let mut out = [0.0; 4];
-        op!(_mm_storeu_ps(out.as_mut_ptr(), x));
-        out
-    }
-    #[inline(always)]
-    fn fma_quarter(self, a: __m128, b: __m128, c: __m128) -> __m128 {
-        op!(_mm_fmadd_ps(a, b, c))
+    fn chain<const N: usize>(self, mut acc: [f32; 4], terms: [([__m256; 2], [__m256; 2]); N]) -> [f32; 4] {
+        op!({
+            let mut quarter = _mm_loadu_ps(acc.as_ptr());
+            for half in 0..2 {
+                for (a, b) in terms {
+                    let (a, b) = (_mm256_castps256_ps128(a[half]), _mm256_castps256_ps128(b[half]));
+                    quarter = _mm_fmadd_ps(a, b, quarter);
+                }
+                for (a, b) in terms {
+                    let (a, b) = (_mm256_extractf128_ps::<1>(a[half]), _mm256_extractf128_ps::<1>(b[half]));
+                    quarter = _mm_fmadd_ps(a, b, quarter);
+                }
+            }
+            _mm_storeu_ps(acc.as_mut_ptr(), quarter);
+        });
+        acc
     }
     #[inline(always)]
     unsafe fn load_quarters(self, base: *const u8, at: [usize; 4]) -> [__m256i; 2] {
@@ -324,19 +351,18 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn shl_quarters(self, a: [__m256i; 2], n: [u32; 4]) -> [__m256i; 2] {
-        let n = counts!(n);
+        let n = quarters!(n);
         both!(_mm256_sllv_epi32, a, n)
     }
     #[inline(always)]
     fn shr_quarters(self, a: [__m256i; 2], n: [u32; 4]) -> [__m256i; 2] {
-        let n = counts!(n);
+        let n = quarters!(n);
         both!(_mm256_srlv_epi32, a, n)
     }
     #[inline(always)]
     fn spread_bits(self, bits: [u32; 4], value: u8) -> [[__m256i; 2]; 2] {
+        let both = quarters!(bits);
         op!({
-            let [a, b, c, d] = bits.map(|bits| bits as i32);
-            let both = [_mm256_setr_epi32(a, a, a, a, b, b, b, b), _mm256_setr_epi32(c, c, c, c, d, d, d, d)];
             let first = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1));
             let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
             let (second, value) = (_mm256_add_epi8(first, _mm256_set1_epi8(2)), _mm256_set1_epi8(value as i8));
@@ -372,51 +398,14 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn load_dwords(self, base: *const u8, strides: [usize; 3]) -> [__m256i; 2] {
-        // SAFETY (both): the caller's contract.
-        macro_rules! dword {
-            ($r:expr) => {
-                i32::from_le_bytes(base.add(offset(strides, $r)).cast::<[u8; 4]>().read())
-            };
-        }
-        macro_rules! eight {
-            ($r:expr) => {
-                op!(_mm256_setr_epi32(
-                    dword!($r),
-                    dword!($r + 1),
-                    dword!($r + 2),
-                    dword!($r + 3),
-                    dword!($r + 4),
-                    dword!($r + 5),
-                    dword!($r + 6),
-                    dword!($r + 7)
-                ))
-            };
-        }
-        [eight!(0), eight!(8)]
+        // SAFETY: the caller's contract.
+        sixteen!(_mm256_setr_epi32, i32, base, strides)
     }
     #[inline(always)]
     unsafe fn load_halves(self, base: *const u8, strides: [usize; 3]) -> [__m256; 2] {
-        // SAFETY (both): the caller's contract.
-        macro_rules! half {
-            ($r:expr) => {
-                i16::from_le_bytes(base.add(offset(strides, $r)).cast::<[u8; 2]>().read())
-            };
-        }
-        macro_rules! eight {
-            ($r:expr) => {
-                op!(_mm256_cvtph_ps(_mm_setr_epi16(
-                    half!($r),
-                    half!($r + 1),
-                    half!($r + 2),
-                    half!($r + 3),
-                    half!($r + 4),
-                    half!($r + 5),
-                    half!($r + 6),
-                    half!($r + 7)
-                )))
-            };
-        }
-        [eight!(0), eight!(8)]
+        // SAFETY: the caller's contract.
+        let halves = sixteen!(_mm_setr_epi16, i16, base, strides);
+        both!(_mm256_cvtph_ps, halves)
     }
 
     #[inline(always)]

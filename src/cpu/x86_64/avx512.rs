@@ -41,7 +41,6 @@ macro_rules! op {
 impl Simd for Avx512 {
     type F = __m512;
     type I = __m512i;
-    type Quarter = __m128;
 
     // VPDPBUSD multiplies unsigned by signed bytes: signed weights are moved up by 128.
     const WIDE_OFFSET: i32 = 128;
@@ -242,26 +241,6 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn dot4_wide(self, acc: __m512i, w: __m512i, x: __m512i) -> __m512i {
         self.dot4(acc, w, x)
-    }
-
-    #[inline(always)]
-    fn quarter(self, x: __m512, q: usize) -> __m128 {
-        op!(match q {
-            0 => _mm512_castps512_ps128(x),
-            1 => _mm512_extractf32x4_ps::<1>(x),
-            2 => _mm512_extractf32x4_ps::<2>(x),
-            _ => _mm512_extractf32x4_ps::<3>(x),
-        })
-    }
-    #[inline(always)]
-    fn quarter_to_array(self, x: __m128) -> [f32; 4] {
-        let mut out = [0.0; 4];
-        op!(_mm_storeu_ps(out.as_mut_ptr(), x));
-        out
-    }
-    #[inline(always)]
-    fn fma_quarter(self, a: __m128, b: __m128, c: __m128) -> __m128 {
-        op!(_mm_fmadd_ps(a, b, c))
     }
 
     #[inline(always)]
