@@ -66,7 +66,7 @@ pub(super) struct Lanes {
     pub offset: i32,
     pub kind: KindOf,
     /// [`super::stream::order`].
-    pub order: fn() -> Option<Order>,
+    pub order: fn() -> Order,
 }
 
 impl Lanes {

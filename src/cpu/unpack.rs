@@ -1,12 +1,12 @@
-//! Each quantized format as SIMD code: sixteen or four rows of weights, unpacked straight from the file's bytes.
+//! Each quantized format as SIMD code, straight from the file's bytes.
 //!
 //! This is all that a format needs to have fast kernels on every instruction set. One function turns a block of
 //! sixteen rows into integers with the rows in the lanes, and hands them on in pieces of thirty-two columns; what then
-//! happens to them (a dot product at once, or a tile kept for many tokens) is the [`Sink`]'s business, in `stream` and
-//! `tile`. Two others give four rows' scales, with the rows in the lanes, and a row's integers as they lie, for
-//! `stream::four`, which one token meets where registers are few. A format that is [`Eight`] also has a function for
-//! eight rows and two groups of columns, which one token reads from memory faster. The scalar twin, and the picture of
-//! each format's bits, is its `Block` in `quant`.
+//! happens to them (mostly a tile kept for many tokens) is the [`Sink`]'s business, in `tile` and `stream`. For one token there
+//! are a row's integers as they lie, and the scales of sixteen rows or, where registers are few, of four, with the rows in the
+//! lanes: see `stream::sixteen` and `stream::four`. A format that is [`Eight`] also has a function for eight rows and two
+//! groups of columns, which one token reads from memory faster on CPUs with a large nearest cache. The scalar twin, and the
+//! picture of each format's bits, is its `Block` in `quant`.
 
 mod k_quants;
 mod legacy;
@@ -14,7 +14,7 @@ mod legacy;
 use std::ops::Range;
 
 use super::quantized::Kind;
-use super::stream::{self, Factors, Order, Streamed};
+use super::stream::{self, Factors, Order, Scales, Streamed};
 use super::vector::{Simd, offset};
 use crate::quant::Block;
 
@@ -135,6 +135,18 @@ impl BlockRows {
         Self { strides: [near, middle, 0], ..self }
     }
 
+    /// The blocks of the rows from this one of sixteen on.
+    #[inline(always)]
+    pub(super) fn rows_from(self, row: usize) -> Self {
+        Self { base: self.base.wrapping_add(offset(self.strides, row)), ..self }
+    }
+
+    /// The `n`th block from here of each row.
+    #[inline(always)]
+    fn next(self, n: usize) -> Self {
+        Self { base: self.base.wrapping_add(n * self.bytes), ..self }
+    }
+
     /// Of row `row` of four, sixteen bytes of its block from each of these places on.
     #[inline(always)]
     fn quarters<S: Simd>(self, s: S, row: usize, at: [usize; 4]) -> S::I {
@@ -191,6 +203,13 @@ impl BlockRows {
         assert!(at + 2 <= self.bytes, "within the block"); // as above
         // SAFETY: as in `load`.
         unsafe { s.load_halves(self.base.add(at), self.strides) }
+    }
+
+    /// The IEEE half at the start of each block and of the next three.
+    #[inline(always)]
+    fn four_halves<S: Simd>(self, s: S) -> [S::F; 4] {
+        // SAFETY: as in `load`.
+        unsafe { s.load_four_halves(self.base, self.strides, self.bytes) }
     }
 
     /// Of eight rows, the first of the two blocks, once for each even lane and once for the next.
@@ -254,6 +273,10 @@ pub(super) trait Unpack: Block {
     /// Unpacks `rows`, which are block `index` of their rows.
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>);
 
+    /// The scales and minimums of sixteen rows: of a super-block's groups, or of four blocks of thirty-two columns. What there is
+    /// less of, may be anything.
+    fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> Scales<S>;
+
     /// The scales and minimums of four rows, of one super-block or of four blocks of thirty-two columns: lane `4q + r` of the
     /// `i`th holds those of group `4i + q` of row `r`. What there is less than four of, may be anything.
     fn factors<S: Simd>(s: S, rows: BlockRows) -> Factors<S>;
@@ -262,7 +285,7 @@ pub(super) trait Unpack: Block {
     /// those of four groups, in order; if thirty-two are, of four groups the first half of each (`i` even) or the second.
     fn integers<S: Simd>(s: S, rows: BlockRows, row: usize, i: usize) -> S::I;
 
-    /// How activations are arranged for [`Unpack::streamed`]; `None` if it takes panels as they are.
+    /// How activations are arranged for eight rows, if the format is [`Eight`].
     const ORDER: Option<Order> = None;
 
     /// Multiplies sixteen rows with one place or two, where they are not taken four at a time.

@@ -7,6 +7,8 @@
 //! Methods are `inline(always)` and the kernels are entered through a function with the right `target_feature`
 //! list; without both, the intrinsics would be calls.
 
+use std::ops::Range;
+
 /// Sixteen lanes; see the module's text. Arithmetic is IEEE f32, rounded to nearest even, never reassociated.
 pub(crate) trait Simd: Copy {
     /// Sixteen f32.
@@ -99,6 +101,12 @@ pub(crate) trait Simd: Copy {
     fn pinned(self, x: Self::I) -> Self::I {
         x
     }
+    /// The same integers: what is needed later is not loaded before them, and they are not computed later. Left to itself, LLVM
+    /// begins the dot products of all rows before it ends any: it asks for all bytes at once, and has too few registers.
+    #[inline(always)]
+    fn settled(self, x: Self::I) -> Self::I {
+        x
+    }
     /// Adds to each lane what its two i16 are together, from 0 and [`Simd::pair_sums`] of which none left them.
     #[inline(always)]
     fn add_pair_sums(self, acc: Self::I, pairs: Self::I) -> Self::I {
@@ -143,6 +151,16 @@ pub(crate) trait Simd: Copy {
             *half = u16::from_le_bytes(unsafe { base.add(offset(strides, lane)).cast::<[u8; 2]>().read() });
         }
         self.load_f16(&halves)
+    }
+
+    /// The same from each of these places, and from the next three that are `apart` from it, 16 bytes or more.
+    ///
+    /// # Safety
+    /// `4 * apart` bytes are readable in all sixteen places.
+    #[inline(always)]
+    unsafe fn load_four_halves(self, base: *const u8, strides: [usize; 3], apart: usize) -> [Self::F; 4] {
+        // SAFETY: the caller's contract.
+        unsafe { load_four_halves(self, base, strides, apart) }
     }
 
     // What lanes that hold pairs of neighbours need, where there are `PAIRS`.
@@ -233,16 +251,22 @@ pub(crate) trait Simd: Copy {
     }
     /// For each quarter in turn, and its terms in turn: `acc = a * b + acc`, rounded once.
     #[inline(always)]
-    fn chain<const N: usize>(self, mut acc: [f32; 4], terms: [(Self::F, Self::F); N]) -> [f32; 4] {
-        let terms = terms.map(|(a, b)| (self.to_array(a), self.to_array(b)));
-        for q in 0..4 {
-            for (a, b) in &terms {
-                for (i, acc) in acc.iter_mut().enumerate() {
-                    *acc = a[4 * q + i].mul_add(b[4 * q + i], *acc);
-                }
+    fn chain<const N: usize>(self, acc: [f32; 4], terms: [(Self::F, Self::F); N]) -> [f32; 4] {
+        chain_through(self, acc, terms, &(0..4))
+    }
+
+    /// Quarter `q` of each in result `q`.
+    #[inline(always)]
+    fn transpose_quarters(self, x: [Self::I; 4]) -> [Self::I; 4] {
+        let mut out = x;
+        for (q, out) in out.iter_mut().enumerate() {
+            let mut lanes = [0; 16];
+            for (i, x) in x.iter().enumerate() {
+                lanes[4 * i..4 * i + 4].copy_from_slice(&self.to_array_i(*x)[4 * q..4 * q + 4]);
             }
+            *out = self.load_i(&lanes);
         }
-        acc
+        out
     }
 
     /// Asks for a cache line to be brought into the second-level cache. Any address will do.
@@ -306,6 +330,42 @@ pub(crate) trait Simd: Copy {
 #[inline(always)]
 pub(crate) fn offset([near, middle, far]: [usize; 3], lane: usize) -> usize {
     lane / 4 * far + lane / 2 % 2 * middle + lane % 2 * near
+}
+
+/// [`Simd::load_four_halves`], one after the other.
+///
+/// # Safety
+/// As for that.
+#[inline(always)]
+pub(crate) unsafe fn load_four_halves<S: Simd>(s: S, base: *const u8, strides: [usize; 3], apart: usize) -> [S::F; 4] {
+    let mut all = [s.splat(0.0); 4];
+    for (k, all) in all.iter_mut().enumerate() {
+        // SAFETY: the caller's contract.
+        *all = unsafe { s.load_halves(base.add(k * apart), strides) };
+    }
+    all
+}
+
+/// [`Simd::chain`], through these quarters.
+#[inline(always)]
+pub(crate) fn chain_through<S: Simd, const N: usize>(
+    s: S,
+    mut acc: [f32; 4],
+    terms: [(S::F, S::F); N],
+    quarters: &Range<usize>,
+) -> [f32; 4] {
+    let mut arrays = [([0.0; 16], [0.0; 16]); N];
+    for (array, term) in arrays.iter_mut().zip(terms) {
+        *array = (s.to_array(term.0), s.to_array(term.1));
+    }
+    for q in quarters.clone() {
+        for (a, b) in &arrays {
+            for (i, acc) in acc.iter_mut().enumerate() {
+                *acc = a[4 * q + i].mul_add(b[4 * q + i], *acc);
+            }
+        }
+    }
+    acc
 }
 
 /// What [`Simd::call`] runs.

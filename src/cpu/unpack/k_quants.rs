@@ -1,7 +1,7 @@
 //! The formats with super-blocks of 256: small integer scales, and minimums, under one or two halves.
 
 use super::legacy::{nibbles, table, two_entries, two_halves, two_wide};
-use super::{BlockRows, Columns, Eight, Factors, Meet, Sink, Unpack, eight_rows};
+use super::{BlockRows, Columns, Eight, Factors, Meet, Scales, Sink, Unpack, eight_rows};
 use crate::cpu::quantized::{Halves3, Halves6, HalvesMin2, WholeMin4, WholeMin5, Wide};
 use crate::cpu::vector::Simd;
 use crate::quant::{BlockIQ4_XS, BlockQ2_K, BlockQ3_K, BlockQ4_K, BlockQ5_K, BlockQ6_K, IQ4_VALUES};
@@ -100,6 +100,13 @@ fn factors_k4<S: Simd>(s: S, head: [S::I; 4]) -> ([S::F; 8], [S::F; 8]) {
     with_mins(s, two_halves(s, head[0]), scale, min)
 }
 
+/// The same, and anything behind them.
+#[inline(always)]
+fn padded<F: Copy>(x: [F; 8]) -> [F; 16] {
+    let [a, b, c, d, e, f, g, h] = x;
+    [a, b, c, d, e, f, g, h, a, a, a, a, a, a, a, a]
+}
+
 /// The same for eight rows: four pairs of neighbours.
 #[inline(always)]
 fn factors_k4_eight<S: Simd>(s: S, head: [S::I; 4]) -> ([S::F; 4], [S::F; 4]) {
@@ -131,7 +138,7 @@ impl Unpack for BlockQ4_K {
 
     #[inline(always)]
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
-        let (scale, min) = factors_k4(s, rows.load(s, 0));
+        let [scale, min] = Self::factors_sixteen(s, rows);
         for pair in 0..4 {
             let both = rows.load32(s, 16 + 32 * pair);
             let (mut low, mut high) = (both, both);
@@ -142,6 +149,12 @@ impl Unpack for BlockQ4_K {
                 sink.take(8 * index + j, Columns { q, scale: [scale[j]; 2], min: [min[j]; 2] });
             }
         }
+    }
+
+    #[inline(always)]
+    fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> Scales<S> {
+        let (scale, min) = factors_k4(s, rows.load(s, 0));
+        [padded(scale), padded(min)]
     }
 
     #[inline(always)]
@@ -187,7 +200,7 @@ impl Unpack for BlockQ5_K {
 
     #[inline(always)]
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
-        let (scale, min) = factors_k4(s, rows.load(s, 0));
+        let [scale, min] = Self::factors_sixteen(s, rows);
         let mut fifth = rows.load32(s, 16);
         for pair in 0..4 {
             let both = rows.load32(s, 48 + 32 * pair);
@@ -199,6 +212,12 @@ impl Unpack for BlockQ5_K {
                 sink.take(8 * index + j, Columns { q, scale: [scale[j]; 2], min: [min[j]; 2] });
             }
         }
+    }
+
+    #[inline(always)]
+    fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> Scales<S> {
+        let (scale, min) = factors_k4(s, rows.load(s, 0));
+        [padded(scale), padded(min)]
     }
 
     #[inline(always)]
@@ -263,8 +282,7 @@ impl Unpack for BlockQ6_K {
 
     #[inline(always)]
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
-        let d = rows.half(s, 208);
-        let scale = signed(s, d, sixteen(s, moved(s, rows.load(s, 192))), 128.0);
+        let [scale, _] = Self::factors_sixteen(s, rows);
         for half in 0..2 {
             let first = rows.load32(s, 64 * half);
             let second = rows.load32(s, 64 * half + 32);
@@ -279,6 +297,12 @@ impl Unpack for BlockQ6_K {
                 sink.take(8 * index + at, Columns { q: q[j], scale, min: scale });
             }
         }
+    }
+
+    #[inline(always)]
+    fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> Scales<S> {
+        let d = rows.half(s, 208);
+        [signed(s, d, sixteen(s, moved(s, rows.load(s, 192))), 128.0); 2]
     }
 
     #[inline(always)]
@@ -348,9 +372,7 @@ impl Unpack for BlockQ2_K {
 
     #[inline(always)]
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
-        let (scale, min) = nibbles_q2(s, rows);
-        let head = two_halves(s, rows.dword(s, 80));
-        let (scale, min) = with_mins(s, head, sixteen(s, scale), sixteen(s, min));
+        let [scale, min] = Self::factors_sixteen(s, rows);
         for half in 0..2 {
             let mut rest = rows.load32(s, 16 + 32 * half);
             for j in 0..4 {
@@ -364,6 +386,13 @@ impl Unpack for BlockQ2_K {
                 sink.take(8 * index + at, Columns { q, scale, min });
             }
         }
+    }
+
+    #[inline(always)]
+    fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> Scales<S> {
+        let (scale, min) = nibbles_q2(s, rows);
+        let head = two_halves(s, rows.dword(s, 80));
+        with_mins(s, head, sixteen(s, scale), sixteen(s, min)).into()
     }
 
     #[inline(always)]
@@ -400,8 +429,7 @@ impl Unpack for BlockQ3_K {
 
     #[inline(always)]
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
-        let d = rows.half(s, 108);
-        let scale = signed(s, d, sixteen(s, scales_q3(s, rows)), 32.0);
+        let [scale, _] = Self::factors_sixteen(s, rows);
         // A set bit here means that 4 is not taken away.
         let mut third = rows.load32(s, 0);
         for half in 0..2 {
@@ -417,6 +445,12 @@ impl Unpack for BlockQ3_K {
                 sink.take(8 * index + at, Columns { q, scale, min: scale });
             }
         }
+    }
+
+    #[inline(always)]
+    fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> Scales<S> {
+        let d = rows.half(s, 108);
+        [signed(s, d, sixteen(s, scales_q3(s, rows)), 32.0); 2]
     }
 
     #[inline(always)]
@@ -444,18 +478,27 @@ impl Unpack for BlockIQ4_XS {
 
     #[inline(always)]
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
+        let [scale, _] = Self::factors_sixteen(s, rows);
+        for j in 0..8 {
+            let q = table(s, nibbles(s, rows.load(s, 8 + 16 * j)), &IQ4_VALUES);
+            sink.take(8 * index + j, Columns { q, scale: [scale[j]; 2], min: [scale[j]; 2] });
+        }
+    }
+
+    #[inline(always)]
+    fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> Scales<S> {
         let head = rows.load(s, 0);
         let d = s.low_f16(head[0]);
         // Eight 6-bit scales: nibbles in the second dword, pairs of high bits in the first one's upper half.
         let (mut low, mut high) = (head[1], s.shr::<16>(head[0]));
-        for j in 0..8 {
+        let mut scales = [d; 8];
+        for scale in &mut scales {
             let nibble = s.and(low, s.splat_i(15));
-            let scale = s.or(nibble, s.shl::<4>(s.and(high, s.splat_i(3))));
+            let both = s.or(nibble, s.shl::<4>(s.and(high, s.splat_i(3))));
             (low, high) = (s.shr::<4>(low), s.shr::<2>(high));
-            let scale = s.mul(d, s.sub(s.to_f32(scale), s.splat(32.0)));
-            let q = table(s, nibbles(s, rows.load(s, 8 + 16 * j)), &IQ4_VALUES);
-            sink.take(8 * index + j, Columns { q, scale: [scale; 2], min: [scale; 2] });
+            *scale = s.mul(d, s.sub(s.to_f32(both), s.splat(32.0)));
         }
+        [padded(scales); 2]
     }
 
     #[inline(always)]

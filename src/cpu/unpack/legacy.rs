@@ -1,6 +1,6 @@
 //! The formats with blocks of thirty-two: one scale, perhaps a minimum, then the integers.
 
-use super::{BlockRows, Columns, Eight, Factors, Meet, Sink, Unpack, eight_rows};
+use super::{BlockRows, Columns, Eight, Factors, Meet, Scales, Sink, Unpack, eight_rows};
 use crate::cpu::quantized::{Whole4, Whole5, WholeMin4, WholeMin5, Wide};
 use crate::cpu::vector::Simd;
 use crate::quant::{
@@ -53,10 +53,11 @@ fn fifth_bits<S: Simd>(s: S, q: [S::I; 8], high: S::I) -> [S::I; 8] {
     out
 }
 
-/// A format whose block is one piece: `$factors` gives the scale and the minimum (or anything), `$body` the integers of
-/// sixteen rows, `$four` those of one row of four: two registers.
+/// A format whose block is one piece: `$halves` says whether it begins with its scale, a half, and has no minimum, `$factors` gives
+/// the scale and the minimum (or anything), `$body` the integers of sixteen rows, `$four` those of four blocks of a row: two
+/// registers.
 macro_rules! one_piece {
-    ($block:ty, $offset:expr, $kind:ty, |$s:ident, $rows:ident| $factors:expr, $body:expr, |$row:ident| $four:expr) => {
+    ($halves:literal, $block:ty, $offset:expr, $kind:ty, |$s:ident, $rows:ident| $factors:expr, $body:expr, |$row:ident| $four:expr) => {
         impl Unpack for $block {
             const OFFSET: i32 = $offset;
             type Kind = $kind;
@@ -65,6 +66,20 @@ macro_rules! one_piece {
             fn unpack_rows<S: Simd>($s: S, $rows: BlockRows, index: usize, sink: &mut impl Sink<S>) {
                 let ((scale, min), q) = ($factors, $body);
                 sink.take(index, Columns { q, scale: [scale; 2], min: [min; 2] });
+            }
+
+            #[inline(always)]
+            fn factors_sixteen<S: Simd>($s: S, rows: BlockRows) -> Scales<S> {
+                let mut all = [[$s.splat(0.0); 16]; 2];
+                if $halves {
+                    all[0][..4].copy_from_slice(&rows.four_halves($s));
+                } else {
+                    for k in 0..4 {
+                        let $rows = rows.next(k);
+                        (all[0][k], all[1][k]) = $factors;
+                    }
+                }
+                all
             }
 
             #[inline(always)]
@@ -124,14 +139,22 @@ pub(super) fn two_wide<S: Simd>(s: S, (a, b): (S::I, S::I)) -> (S::I, S::I) {
     (s.wide(a), s.wide(b))
 }
 
-one_piece!(BlockQ4_0, 8, Whole4, |s, rows| twice(rows.half(s, 0)), nibbles(s, rows.load(s, 2)), |row| s
+one_piece!(true, BlockQ4_0, 8, Whole4, |s, rows| twice(rows.half(s, 0)), nibbles(s, rows.load(s, 2)), |row| s
     .nibbles(rows.blocks(s, row, 2)));
 
-one_piece!(BlockQ4_1, 0, WholeMin4, |s, rows| two_halves(s, rows.dword(s, 0)), nibbles(s, rows.load(s, 4)), |row| s
-    .nibbles(rows.blocks(s, row, 4)));
+one_piece!(
+    false,
+    BlockQ4_1,
+    0,
+    WholeMin4,
+    |s, rows| two_halves(s, rows.dword(s, 0)),
+    nibbles(s, rows.load(s, 4)),
+    |row| s.nibbles(rows.blocks(s, row, 4))
+);
 
 // Bytes 0 and 1 are the scale, 2 to 5 the fifth bits.
 one_piece!(
+    true,
     BlockQ5_0,
     16,
     Whole5,
@@ -141,6 +164,7 @@ one_piece!(
 );
 
 one_piece!(
+    false,
     BlockQ5_1,
     0,
     WholeMin5,
@@ -150,6 +174,7 @@ one_piece!(
 );
 
 one_piece!(
+    true,
     BlockQ8_0,
     0,
     Wide,
@@ -166,6 +191,7 @@ one_piece!(
 );
 
 one_piece!(
+    true,
     BlockIQ4_NL,
     0,
     Wide,
@@ -193,6 +219,7 @@ const MXFP4_MOVED: [i8; 16] = {
 };
 
 one_piece!(
+    false,
     BlockMXFP4,
     MXFP4_OFFSET as i32,
     Whole5,

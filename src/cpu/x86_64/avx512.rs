@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::cpu::vector::{Simd, Task};
+use crate::cpu::vector::{Simd, Task, load_four_halves, offset};
 
 /// Proof that the CPU has AVX-512 F, BW, DQ, VL and VNNI (and with them AVX2, FMA and F16C).
 #[derive(Clone, Copy)]
@@ -36,6 +36,14 @@ macro_rules! op {
         // SAFETY: `self` exists, so `detect` saw every feature named there on this CPU.
         unsafe { $e }
     };
+}
+
+/// Each of four integers in the four lanes of its quarter.
+macro_rules! quarters {
+    ($n:expr) => {{
+        let [a, b, c, d] = $n.map(|n: u32| n as i32);
+        _mm512_setr_epi32(a, a, a, a, b, b, b, b, c, c, c, c, d, d, d, d)
+    }};
 }
 
 impl Simd for Avx512 {
@@ -235,6 +243,19 @@ impl Simd for Avx512 {
         op!(_mm512_dpbusd_epi32(acc, w, x))
     }
     #[inline(always)]
+    fn settled(self, x: __m512i) -> __m512i {
+        #[target_feature(enable = "avx512f")]
+        #[inline]
+        unsafe fn pin(mut x: __m512i) -> __m512i {
+            // SAFETY: nothing is done.
+            unsafe {
+                std::arch::asm!("/* {0} */", inout(zmm_reg) x, options(nostack, preserves_flags));
+            }
+            x
+        }
+        op!(pin(x))
+    }
+    #[inline(always)]
     fn wide(self, w: __m512i) -> __m512i {
         self.xor(w, self.splat_i(i32::from_ne_bytes([0x80; 4])))
     }
@@ -266,7 +287,115 @@ impl Simd for Avx512 {
                 })
             }};
         }
-        self.transpose_quarters([four!(0), four!(1), four!(2), four!(3)])
+        self.transpose_dwords([four!(0), four!(1), four!(2), four!(3)])
+    }
+
+    #[inline(always)]
+    unsafe fn load_quarters(self, base: *const u8, [a, b, c, d]: [usize; 4]) -> __m512i {
+        // (After inlining, the places are constants or a constant apart, and these branches are gone.)
+        let apart = [b.wrapping_sub(a), c.wrapping_sub(a), d.wrapping_sub(a)];
+        // SAFETY: the caller's contract for the addresses, `self` for the instructions.
+        unsafe {
+            let quarter = |at: usize| base.wrapping_add(at).cast::<__m128i>();
+            match apart {
+                [16, 32, 48] => _mm512_loadu_si512(quarter(a).cast()),
+                [16, 0, 16] => _mm512_broadcast_i64x4(_mm256_loadu_si256(quarter(a).cast())),
+                [0, 0, 0] => _mm512_broadcast_i32x4(_mm_loadu_si128(quarter(a))),
+                [x, y, z] if x % 2 == 0 && [y, z] == [2 * x, 3 * x] && (16..=20).contains(&x) => {
+                    // All that is wanted is in two times sixty-four bytes: the first three in the first.
+                    let second = z + 16 - 64;
+                    let word = |i: usize| (i / 8 * x + i % 8 * 2 + if i < 24 { 0 } else { 64 - second }) as u16 / 2;
+                    let words: [u16; 32] = std::array::from_fn(word);
+                    let first = _mm512_loadu_si512(quarter(a).cast());
+                    let words = _mm512_loadu_si512(words.as_ptr().cast());
+                    _mm512_permutex2var_epi16(first, words, _mm512_loadu_si512(quarter(a + second).cast()))
+                }
+                _ => {
+                    let z = _mm512_castsi128_si512(_mm_loadu_si128(quarter(a)));
+                    let z = _mm512_inserti32x4::<1>(z, _mm_loadu_si128(quarter(b)));
+                    let z = _mm512_inserti32x4::<2>(z, _mm_loadu_si128(quarter(c)));
+                    _mm512_inserti32x4::<3>(z, _mm_loadu_si128(quarter(d)))
+                }
+            }
+        }
+    }
+    #[inline(always)]
+    fn shl_quarters(self, a: __m512i, n: [u32; 4]) -> __m512i {
+        op!(_mm512_sllv_epi32(a, quarters!(n)))
+    }
+    #[inline(always)]
+    fn shr_quarters(self, a: __m512i, n: [u32; 4]) -> __m512i {
+        op!(_mm512_srlv_epi32(a, quarters!(n)))
+    }
+    #[inline(always)]
+    unsafe fn load_four_halves(self, base: *const u8, strides: [usize; 3], apart: usize) -> [__m512; 4] {
+        if 3 * apart + 2 > 64 {
+            // SAFETY: the caller's contract.
+            return unsafe { load_four_halves(self, base, strides, apart) };
+        }
+        // The four of each row in one load; row after row, to where they are wanted in quadword `k`, the `k`th place's.
+        let word = |lane: usize| if lane < 16 { (lane / 4 * apart / 2) as u16 } else { 0 };
+        let words: [u16; 32] = std::array::from_fn(word);
+        // SAFETY: the caller's contract for the addresses, `self` for the instructions.
+        unsafe {
+            let words = _mm512_loadu_si512(words.as_ptr().cast());
+            macro_rules! row {
+                ($row:expr) => {{
+                    let row = _mm512_loadu_si512(base.add(offset(strides, $row)).cast());
+                    _mm512_castsi512_si256(_mm512_permutexvar_epi16(words, row))
+                }};
+            }
+            macro_rules! four {
+                ($first:expr) => {{
+                    let ab = _mm256_blend_epi16::<0x22>(row!($first), row!($first + 1));
+                    let cd = _mm256_blend_epi16::<0x88>(row!($first + 2), row!($first + 3));
+                    _mm256_blend_epi16::<0xcc>(ab, cd)
+                }};
+            }
+            let a = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(four!(0)), four!(4));
+            let b = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(four!(8)), four!(12));
+            let first = _mm512_permutex2var_epi64(a, _mm512_setr_epi64(0, 4, 8, 12, 1, 5, 9, 13), b);
+            let last = _mm512_permutex2var_epi64(a, _mm512_setr_epi64(2, 6, 10, 14, 3, 7, 11, 15), b);
+            [
+                _mm512_cvtph_ps(_mm512_castsi512_si256(first)),
+                _mm512_cvtph_ps(_mm512_extracti64x4_epi64::<1>(first)),
+                _mm512_cvtph_ps(_mm512_castsi512_si256(last)),
+                _mm512_cvtph_ps(_mm512_extracti64x4_epi64::<1>(last)),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn spread_bits(self, bits: [u32; 4], value: u8) -> [__m512i; 2] {
+        let half = |bits: u32, at: u32| u64::from(bits as u16) << at;
+        let [a, b, c, d] = bits;
+        let low = half(a, 0) | half(b, 16) | half(c, 32) | half(d, 48);
+        let high = half(a >> 16, 0) | half(b >> 16, 16) | half(c >> 16, 32) | half(d >> 16, 48);
+        op!([_mm512_maskz_set1_epi8(low, value as i8), _mm512_maskz_set1_epi8(high, value as i8)])
+    }
+    #[inline(always)]
+    fn add_in_quarters(self, a: __m512i, b: __m512i) -> __m512i {
+        op!({
+            let (a, b) = (_mm512_castsi512_ps(a), _mm512_castsi512_ps(b));
+            let (even, odd) = (_mm512_shuffle_ps::<0b10_00_10_00>(a, b), _mm512_shuffle_ps::<0b11_01_11_01>(a, b));
+            _mm512_add_epi32(_mm512_castps_si512(even), _mm512_castps_si512(odd))
+        })
+    }
+    #[inline(always)]
+    fn add_in_quarters_16(self, a: __m512i, b: __m512i) -> __m512i {
+        op!(_mm512_madd_epi16(_mm512_packs_epi32(a, b), _mm512_set1_epi16(1)))
+    }
+    #[inline(always)]
+    fn transpose_quarters(self, [a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
+        op!({
+            let (ab, ab_high) = (_mm512_shuffle_i32x4::<0x44>(a, b), _mm512_shuffle_i32x4::<0xee>(a, b));
+            let (cd, cd_high) = (_mm512_shuffle_i32x4::<0x44>(c, d), _mm512_shuffle_i32x4::<0xee>(c, d));
+            [
+                _mm512_shuffle_i32x4::<0x88>(ab, cd),
+                _mm512_shuffle_i32x4::<0xdd>(ab, cd),
+                _mm512_shuffle_i32x4::<0x88>(ab_high, cd_high),
+                _mm512_shuffle_i32x4::<0xdd>(ab_high, cd_high),
+            ]
+        })
     }
 
     #[inline(always)]
@@ -286,7 +415,7 @@ impl Simd for Avx512 {
 impl Avx512 {
     /// A 4 x 4 transpose of dwords within each quarter.
     #[inline(always)]
-    fn transpose_quarters(self, [a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
+    fn transpose_dwords(self, [a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
         op!({
             let (ab, ab_high) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
             let (cd, cd_high) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));

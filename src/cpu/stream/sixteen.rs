@@ -1,0 +1,152 @@
+//! Sixteen rows at a time, four neighbouring groups of columns of each, for instruction sets with many registers.
+//!
+//! Dot products are those of four times four rows; then their lanes change places, and all rows' chains go through one group
+//! after the other.
+
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+
+use super::dots::{COLUMNS, dots, met, steps, together};
+use super::{Pair, Streamed};
+use crate::cpu::panel::{BLOCK, Panel};
+use crate::cpu::quantized::{Kind, fetch, offset, step};
+use crate::cpu::unpack::{Columns, Sink, Unpack, unpack};
+use crate::cpu::vector::Simd;
+
+/// Multiplies sixteen rows with one place or two. Meanwhile the rows behind them are asked for, into the cache that `NEAR` says
+/// ([`Simd::weights_near`], known when this is compiled: a branch for each columns costs 5 %).
+///
+/// # Safety
+/// As for [`super::streamed`].
+#[inline(always)]
+pub(in crate::cpu) unsafe fn sixteen<S: Simd, U: Unpack, const NT: usize, const NEAR: bool>(s: S, p: Streamed<NT>) {
+    let Streamed { rows, blocks, ahead, panels, pairs, sums } = p;
+    assert!(pairs.len() == (blocks * U::LEN).div_ceil(COLUMNS) * 2, "pairs for these rows");
+    assert!(panels.len() == blocks * U::LEN / BLOCK, "panels for these rows");
+    let (mut acc, mut asked) = ([s.splat(0.0); NT], 0);
+    let whole = blocks - blocks % together::<U>();
+    for block in (0..whole).step_by(together::<U>()) {
+        // SAFETY: the caller's contract.
+        let rows = unsafe { rows.block(block, size_of::<U>()) };
+        // By step, place, and four rows.
+        let mut all = [[[MaybeUninit::<S::I>::uninit(); 4]; NT]; 4];
+        // (Macros, not closures: a closure that is not inlined would lose the target features.)
+        macro_rules! dots_of {
+            ($set:literal, $step:literal) => {
+                if $step < const { steps::<U>() } {
+                    if $step % U::Kind::GROUPS == 0 {
+                        fetch::<S, U>(s, ahead, asked, NEAR);
+                        asked += 1;
+                    }
+                    // SAFETY: as many pairs were seen as these blocks have.
+                    let pairs = unsafe { met::<U, NT>(pairs, block * U::LEN, $step) };
+                    let dots = dots::<S, U, NT>(s, rows.rows_from(4 * $set), $step, pairs);
+                    for t in 0..NT {
+                        all[$step][t][$set] = MaybeUninit::new(dots[t]);
+                    }
+                }
+            };
+        }
+        macro_rules! four_rows {
+            ($set:literal, $($step:literal)*) => {
+                $(dots_of!($set, $step);)*
+                $(if $step < const { steps::<U>() } {
+                    for t in 0..NT {
+                        // SAFETY: just written.
+                        let dots = unsafe { all[$step][t][$set].assume_init() };
+                        all[$step][t][$set] = MaybeUninit::new(s.settled(dots));
+                    }
+                })*
+            };
+        }
+        macro_rules! rows {
+            ($($steps:literal)*) => {
+                four_rows!(0, $($steps)*);
+                four_rows!(1, $($steps)*);
+                four_rows!(2, $($steps)*);
+                four_rows!(3, $($steps)*);
+            };
+        }
+        macro_rules! chains {
+            ($factors:expr, $($step:literal)*) => {$(
+                if $step < const { steps::<U>() } {
+                    // SAFETY: as above.
+                    let [pair, _] = unsafe { met::<U, NT>(pairs, block * U::LEN, $step) };
+                    let mut dots = [[s.splat_i(0); 4]; NT];
+                    for t in 0..NT {
+                        for set in 0..4 {
+                            // SAFETY: this step's have been written, of all rows.
+                            dots[t][set] = unsafe { all[$step][t][set].assume_init() };
+                        }
+                    }
+                    acc = add::<S, U, NT>(s, $factors, 4 * $step, dots, pair, acc);
+                }
+            )*};
+        }
+        if const { NT * steps::<U>() <= 4 } {
+            rows!(0 1 2 3);
+            let factors = U::factors_sixteen(s, rows);
+            chains!(&factors, 0 1 2 3);
+        } else {
+            let factors = U::factors_sixteen(s, rows);
+            rows!(0 1);
+            chains!(&factors, 0 1);
+            rows!(2 3);
+            chains!(&factors, 2 3);
+        }
+    }
+    // Blocks of thirty-two columns that are no four.
+    let mut rest = Rest::<S, U, NT> { s, panels, acc, format: PhantomData };
+    for block in whole..blocks {
+        fetch::<S, U>(s, ahead, block, NEAR);
+        // SAFETY: the caller's contract.
+        unsafe { unpack::<S, U>(s, rows, block, &mut rest) };
+    }
+    for (sums, acc) in sums.iter_mut().zip(rest.acc) {
+        *sums = s.to_array(acc);
+    }
+}
+
+/// What blocks meet that are taken one by one, and the chains.
+struct Rest<'a, S: Simd, U, const NT: usize> {
+    s: S,
+    panels: &'a [Panel<NT>],
+    acc: [S::F; NT],
+    format: PhantomData<U>,
+}
+
+impl<S: Simd, U: Unpack, const NT: usize> Sink<S> for Rest<'_, S, U, NT> {
+    #[inline(always)]
+    fn take(&mut self, at: usize, columns: Columns<S>) {
+        self.acc = step::<S, U::Kind, NT>(self.s, self.acc, columns, &self.panels[at], const { offset::<S, U>() });
+    }
+}
+
+/// Scales and minimums of sixteen rows, by group.
+pub(in crate::cpu) type Scales<S> = [[<S as Simd>::F; 16]; 2];
+
+/// The chains' next steps, through four groups.
+#[inline(always)]
+fn add<S: Simd, U: Unpack, const NT: usize>(
+    s: S,
+    [scale, min]: &Scales<S>,
+    first: usize,
+    dots: [[S::I; 4]; NT],
+    pair: &Pair<NT>,
+    mut acc: [S::F; NT],
+) -> [S::F; NT] {
+    for t in 0..NT {
+        let dots = s.transpose_quarters(dots[t]);
+        let (x_scale, start, sum): ([f32; 4], [i32; 4], [f32; 4]) =
+            (bytemuck::cast(pair.scale[t]), bytemuck::cast(pair.start[t]), bytemuck::cast(pair.sum[t]));
+        for q in 0..4 {
+            let has_start = const { offset::<S, U>() != 0 };
+            let dot = if has_start { s.add_i(dots[q], s.splat_i(start[q])) } else { dots[q] };
+            acc[t] = s.fma(s.mul(scale[first + q], s.splat(x_scale[q])), s.to_f32(dot), acc[t]);
+            if U::HAS_MIN {
+                acc[t] = s.fma(min[first + q], s.splat(sum[q]), acc[t]);
+            }
+        }
+    }
+    acc
+}
