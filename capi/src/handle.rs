@@ -66,6 +66,8 @@ const DEAD: u32 = 1 << 18;
 
 /// Freed heads that are remembered.
 const QUARANTINE: usize = 1024;
+/// How often their lock is asked for.
+const TRIES: usize = 1000;
 static FREED_HEADS: Mutex<VecDeque<Freed>> = Mutex::new(VecDeque::new());
 
 /// A dead head. Not a `Box` yet: stale handles still point to it.
@@ -201,8 +203,10 @@ impl Head {
 
 /// Keeps a dead head for a while.
 fn quarantine(head: Freed) {
-    // Never waits: after a fork the lock may belong to a thread that does not exist here. Then the head is leaked.
-    let Ok(mut heads) = FREED_HEADS.try_lock() else { return };
+    // Gives others the time for their push, but does not wait for ever: after a fork the lock may belong to a thread that
+    // does not exist here. Then the head is leaked.
+    let lock = |_| FREED_HEADS.try_lock().inspect_err(|_| std::thread::yield_now()).ok();
+    let Some(mut heads) = (0..TRIES).find_map(lock) else { return };
     let oldest = if heads.len() == QUARANTINE { heads.pop_front() } else { None };
     heads.push_back(head);
     drop(heads);
