@@ -98,7 +98,7 @@ fn every_file_is_where_it_belongs() {
     assert!(support::declared().is_subset(&found));
     // Stripped, and without anything large that nobody meant to add.
     let size = std::fs::metadata(&shared).unwrap().len();
-    assert!(size < 2_900_000, "the shared library takes {size} bytes");
+    assert!(size < 3_000_000, "the shared library takes {size} bytes");
 
     let text = std::fs::read_to_string(prefix.join("lib/pkgconfig/pumice.pc")).unwrap();
     assert!(text.contains(&format!("\nVersion: {VERSION}\n")), "{text}");

@@ -31,7 +31,7 @@ mod sixteen;
 
 use dots::COLUMNS;
 pub(super) use four::Factors;
-pub(super) use sixteen::Scales;
+pub(super) use sixteen::{Scales, sixteen};
 
 /// Which integers of sixty-four columns meet in neighbouring lanes.
 #[derive(Clone, Copy, PartialEq)]
@@ -191,22 +191,7 @@ pub(super) unsafe fn streamed<S: Simd, U: Unpack, const NT: usize>(s: S, p: Stre
     unsafe { if S::PAIRS { U::streamed(s, p) } else { four::four::<S, U, NT>(s, p) } }
 }
 
-/// What a format does that has no order of its own: sixteen rows at a time.
-///
-/// # Safety
-/// As for [`streamed`].
-#[inline(always)]
-pub(super) unsafe fn sixteen<S: Simd, U: Unpack, const NT: usize>(s: S, p: Streamed<NT>) {
-    // SAFETY: the caller's contract.
-    unsafe {
-        match S::weights_near() {
-            true => sixteen::sixteen::<S, U, NT, true>(s, p),
-            false => sixteen::sixteen::<S, U, NT, false>(s, p),
-        }
-    }
-}
-
-/// What one does that has: eight, where weights come into the nearest cache.
+/// What a format does that is [`Eight`]: eight rows, where weights come into the nearest cache.
 ///
 /// # Safety
 /// As for [`streamed`].
@@ -216,7 +201,7 @@ pub(super) unsafe fn eight<S: Simd, U: Eight, const NT: usize>(s: S, p: Streamed
     unsafe {
         match S::weights_near() {
             true => eight::eight::<S, U, NT>(s, p),
-            false => sixteen::sixteen::<S, U, NT, false>(s, p),
+            false => sixteen::<S, U, NT>(s, p),
         }
     }
 }

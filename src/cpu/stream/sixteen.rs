@@ -13,13 +13,13 @@ use crate::cpu::quantized::{Kind, fetch, offset, step};
 use crate::cpu::unpack::{Columns, Sink, Unpack, unpack};
 use crate::cpu::vector::Simd;
 
-/// Multiplies sixteen rows with one place or two. Meanwhile the rows behind them are asked for, into the cache that `NEAR` says
-/// ([`Simd::weights_near`], known when this is compiled: a branch for each columns costs 5 %).
+/// Multiplies sixteen rows with one place or two. Meanwhile the rows behind them are asked for, one byte after the other, into the
+/// second cache: beside these the first has no room.
 ///
 /// # Safety
 /// As for [`super::streamed`].
 #[inline(always)]
-pub(in crate::cpu) unsafe fn sixteen<S: Simd, U: Unpack, const NT: usize, const NEAR: bool>(s: S, p: Streamed<NT>) {
+pub(in crate::cpu) unsafe fn sixteen<S: Simd, U: Unpack, const NT: usize>(s: S, p: Streamed<NT>) {
     let Streamed { rows, blocks, ahead, panels, pairs, sums } = p;
     assert!(pairs.len() == (blocks * U::LEN).div_ceil(COLUMNS) * 2, "pairs for these rows");
     assert!(panels.len() == blocks * U::LEN / BLOCK, "panels for these rows");
@@ -31,11 +31,11 @@ pub(in crate::cpu) unsafe fn sixteen<S: Simd, U: Unpack, const NT: usize, const 
         // By step, place, and four rows.
         let mut all = [[[MaybeUninit::<S::I>::uninit(); 4]; NT]; 4];
         // (Macros, not closures: a closure that is not inlined would lose the target features.)
-        macro_rules! dots_of {
-            ($set:literal, $step:literal) => {
-                if $step < const { steps::<U>() } {
+        macro_rules! four_rows {
+            ($set:literal, $($step:literal)*) => {
+                $(if $step < const { steps::<U>() } {
                     if $step % U::Kind::GROUPS == 0 {
-                        fetch::<S, U>(s, ahead, asked, NEAR);
+                        fetch::<S, U>(s, ahead, asked, false);
                         asked += 1;
                     }
                     // SAFETY: as many pairs were seen as these blocks have.
@@ -44,12 +44,7 @@ pub(in crate::cpu) unsafe fn sixteen<S: Simd, U: Unpack, const NT: usize, const 
                     for t in 0..NT {
                         all[$step][t][$set] = MaybeUninit::new(dots[t]);
                     }
-                }
-            };
-        }
-        macro_rules! four_rows {
-            ($set:literal, $($step:literal)*) => {
-                $(dots_of!($set, $step);)*
+                })*
                 $(if $step < const { steps::<U>() } {
                     for t in 0..NT {
                         // SAFETY: just written.
@@ -59,12 +54,12 @@ pub(in crate::cpu) unsafe fn sixteen<S: Simd, U: Unpack, const NT: usize, const 
                 })*
             };
         }
-        macro_rules! rows {
-            ($($steps:literal)*) => {
-                four_rows!(0, $($steps)*);
-                four_rows!(1, $($steps)*);
-                four_rows!(2, $($steps)*);
-                four_rows!(3, $($steps)*);
+        macro_rules! sixteen_rows {
+            ($($step:literal)*) => {
+                four_rows!(0, $($step)*);
+                four_rows!(1, $($step)*);
+                four_rows!(2, $($step)*);
+                four_rows!(3, $($step)*);
             };
         }
         macro_rules! chains {
@@ -84,21 +79,21 @@ pub(in crate::cpu) unsafe fn sixteen<S: Simd, U: Unpack, const NT: usize, const 
             )*};
         }
         if const { NT * steps::<U>() <= 4 } {
-            rows!(0 1 2 3);
+            sixteen_rows!(0 1 2 3);
             let factors = U::factors_sixteen(s, rows);
             chains!(&factors, 0 1 2 3);
         } else {
             let factors = U::factors_sixteen(s, rows);
-            rows!(0 1);
+            sixteen_rows!(0 1);
             chains!(&factors, 0 1);
-            rows!(2 3);
+            sixteen_rows!(2 3);
             chains!(&factors, 2 3);
         }
     }
     // Blocks of thirty-two columns that are no four.
     let mut rest = Rest::<S, U, NT> { s, panels, acc, format: PhantomData };
     for block in whole..blocks {
-        fetch::<S, U>(s, ahead, block, NEAR);
+        fetch::<S, U>(s, ahead, block, false);
         // SAFETY: the caller's contract.
         unsafe { unpack::<S, U>(s, rows, block, &mut rest) };
     }
