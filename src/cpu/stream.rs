@@ -30,8 +30,8 @@ mod four;
 mod sixteen;
 
 use dots::COLUMNS;
-pub(super) use four::Factors;
-pub(super) use sixteen::{Scales, sixteen};
+pub(super) use four::FourFactors;
+pub(super) use sixteen::{SixteenFactors, sixteen};
 
 /// Which integers of sixty-four columns meet in neighbouring lanes.
 #[derive(Clone, Copy, PartialEq)]

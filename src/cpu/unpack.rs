@@ -14,7 +14,7 @@ mod legacy;
 use std::ops::Range;
 
 use super::quantized::Kind;
-use super::stream::{self, Factors, Order, Scales, Streamed};
+use super::stream::{self, FourFactors, Order, SixteenFactors, Streamed};
 use super::vector::{Simd, offset};
 use crate::quant::Block;
 
@@ -275,11 +275,11 @@ pub(super) trait Unpack: Block {
 
     /// The scales and minimums of sixteen rows: of a super-block's groups, or of four blocks of thirty-two columns. What there is
     /// less of, may be anything.
-    fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> Scales<S>;
+    fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> SixteenFactors<S>;
 
     /// The scales and minimums of four rows, of one super-block or of four blocks of thirty-two columns: lane `4q + r` of the
     /// `i`th holds those of group `4i + q` of row `r`. What there is less than four of, may be anything.
-    fn factors<S: Simd>(s: S, rows: BlockRows) -> Factors<S>;
+    fn factors_four<S: Simd>(s: S, rows: BlockRows) -> FourFactors<S>;
 
     /// The `i`th sixty-four integers of one of these rows, with [`Unpack::OFFSET`], or wide. If sixteen columns are a group, they are
     /// those of four groups, in order; if thirty-two are, of four groups the first half of each (`i` even) or the second.

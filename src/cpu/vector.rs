@@ -153,7 +153,7 @@ pub(crate) trait Simd: Copy {
         self.load_f16(&halves)
     }
 
-    /// The same from each of these places, and from the next three that are `apart` from it, 16 bytes or more.
+    /// The same from each of these places and from three that follow it, each `apart` bytes after the one before, 16 or more.
     ///
     /// # Safety
     /// `4 * apart` bytes are readable in all sixteen places.
@@ -199,7 +199,7 @@ pub(crate) trait Simd: Copy {
     /// Sixteen bytes from each of these places behind `base`.
     ///
     /// # Safety
-    /// They are readable.
+    /// They are readable, and what lies between them.
     #[inline(always)]
     unsafe fn load_quarters(self, base: *const u8, at: [usize; 4]) -> Self::I {
         let mut quarters = [[0; 16]; 4];

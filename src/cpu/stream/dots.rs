@@ -96,9 +96,9 @@ fn whole<S: Simd, K: Kind>(s: S, [a, b]: [S::I; 2], x: [S::I; 2]) -> S::I {
     s.add_pair_sums(s.splat_i(0), s.pair_sums(s.pair_sums(s.splat_i(0), a, x[0]), b, x[1]))
 }
 
-/// Sums of the lanes of each quarter, rows side by side; a lane has the products of `COLUMNS` columns.
+/// Sums of the lanes of each quarter, rows side by side; a lane has so many products.
 #[inline(always)]
-fn neighbours<S: Simd, K: Kind, const NT: usize, const COLUMNS: u32>(
+fn neighbours<S: Simd, K: Kind, const NT: usize, const PRODUCTS: u32>(
     s: S,
     a: [S::I; NT],
     b: [S::I; NT],
@@ -107,9 +107,9 @@ fn neighbours<S: Simd, K: Kind, const NT: usize, const COLUMNS: u32>(
 ) -> [S::I; NT] {
     let mut sums = a;
     for t in 0..NT {
-        let ab = two::<S, K, COLUMNS>(s, a[t], b[t]);
-        let cd = two::<S, K, COLUMNS>(s, c[t], d[t]);
-        sums[t] = match COLUMNS {
+        let ab = two::<S, K, PRODUCTS>(s, a[t], b[t]);
+        let cd = two::<S, K, PRODUCTS>(s, c[t], d[t]);
+        sums[t] = match PRODUCTS {
             8 => two::<S, K, 16>(s, ab, cd),
             _ => two::<S, K, 8>(s, ab, cd),
         };
@@ -117,9 +117,9 @@ fn neighbours<S: Simd, K: Kind, const NT: usize, const COLUMNS: u32>(
     sums
 }
 
-/// Sums of neighbours, each of the products of so many columns.
+/// Sums of neighbours, each of so many products.
 #[inline(always)]
-fn two<S: Simd, K: Kind, const COLUMNS: u32>(s: S, a: S::I, b: S::I) -> S::I {
-    let fits = const { !K::WIDE && COLUMNS * 127 * ((1 << K::BITS) - 1) <= i16::MAX as u32 };
+fn two<S: Simd, K: Kind, const PRODUCTS: u32>(s: S, a: S::I, b: S::I) -> S::I {
+    let fits = const { !K::WIDE && PRODUCTS * 127 * ((1 << K::BITS) - 1) <= i16::MAX as u32 };
     if fits { s.add_in_quarters_16(a, b) } else { s.add_in_quarters(a, b) }
 }

@@ -42,7 +42,7 @@ pub(super) unsafe fn four<S: Simd, U: Unpack, const NT: usize>(s: S, p: Streamed
                     }
                 }
             };
-            let [scale, min] = U::factors(s, rows);
+            let [scale, min] = U::factors_four(s, rows);
             // (A macro, not a closure: a closure that is not inlined would lose the target features.)
             macro_rules! step {
                 ($step:literal) => {
@@ -70,7 +70,7 @@ pub(super) unsafe fn four<S: Simd, U: Unpack, const NT: usize>(s: S, p: Streamed
 }
 
 /// Scales and minimums: four groups in each.
-pub(in crate::cpu) type Factors<S> = [[<S as Simd>::F; 4]; 2];
+pub(in crate::cpu) type FourFactors<S> = [[<S as Simd>::F; 4]; 2];
 
 /// The chains' next steps, through these of four groups.
 #[inline(always)]

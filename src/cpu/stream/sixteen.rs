@@ -118,13 +118,13 @@ impl<S: Simd, U: Unpack, const NT: usize> Sink<S> for Rest<'_, S, U, NT> {
 }
 
 /// Scales and minimums of sixteen rows, by group.
-pub(in crate::cpu) type Scales<S> = [[<S as Simd>::F; 16]; 2];
+pub(in crate::cpu) type SixteenFactors<S> = [[<S as Simd>::F; 16]; 2];
 
 /// The chains' next steps, through four groups.
 #[inline(always)]
 fn add<S: Simd, U: Unpack, const NT: usize>(
     s: S,
-    [scale, min]: &Scales<S>,
+    [scale, min]: &SixteenFactors<S>,
     first: usize,
     dots: [[S::I; 4]; NT],
     pair: &Pair<NT>,

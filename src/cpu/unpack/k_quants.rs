@@ -1,7 +1,7 @@
 //! The formats with super-blocks of 256: small integer scales, and minimums, under one or two halves.
 
 use super::legacy::{nibbles, table, two_entries, two_halves, two_wide};
-use super::{BlockRows, Columns, Eight, Factors, Meet, Scales, Sink, Unpack, eight_rows};
+use super::{BlockRows, Columns, Eight, FourFactors, Meet, Sink, SixteenFactors, Unpack, eight_rows};
 use crate::cpu::quantized::{Halves3, Halves6, HalvesMin2, WholeMin4, WholeMin5, Wide};
 use crate::cpu::vector::Simd;
 use crate::quant::{BlockIQ4_XS, BlockQ2_K, BlockQ3_K, BlockQ4_K, BlockQ5_K, BlockQ6_K, IQ4_VALUES};
@@ -117,7 +117,7 @@ fn factors_k4_eight<S: Simd>(s: S, head: [S::I; 4]) -> ([S::F; 4], [S::F; 4]) {
 
 /// The same for four rows: eight groups in two registers.
 #[inline(always)]
-fn factors_k4_four<S: Simd>(s: S, rows: BlockRows) -> Factors<S> {
+fn factors_k4_four<S: Simd>(s: S, rows: BlockRows) -> FourFactors<S> {
     let head = rows.same().load(s, 0);
     let [[a, b], [c, d]] = scales_k4(s, head);
     let [a, b, c, d] = by_quarter(s, [a, b, c, d]);
@@ -152,13 +152,13 @@ impl Unpack for BlockQ4_K {
     }
 
     #[inline(always)]
-    fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> Scales<S> {
+    fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> SixteenFactors<S> {
         let (scale, min) = factors_k4(s, rows.load(s, 0));
         [padded(scale), padded(min)]
     }
 
     #[inline(always)]
-    fn factors<S: Simd>(s: S, rows: BlockRows) -> Factors<S> {
+    fn factors_four<S: Simd>(s: S, rows: BlockRows) -> FourFactors<S> {
         factors_k4_four(s, rows)
     }
 
@@ -215,13 +215,13 @@ impl Unpack for BlockQ5_K {
     }
 
     #[inline(always)]
-    fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> Scales<S> {
+    fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> SixteenFactors<S> {
         let (scale, min) = factors_k4(s, rows.load(s, 0));
         [padded(scale), padded(min)]
     }
 
     #[inline(always)]
-    fn factors<S: Simd>(s: S, rows: BlockRows) -> Factors<S> {
+    fn factors_four<S: Simd>(s: S, rows: BlockRows) -> FourFactors<S> {
         factors_k4_four(s, rows)
     }
 
@@ -300,13 +300,13 @@ impl Unpack for BlockQ6_K {
     }
 
     #[inline(always)]
-    fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> Scales<S> {
+    fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> SixteenFactors<S> {
         let d = rows.half(s, 208);
         [signed(s, d, sixteen(s, moved(s, rows.load(s, 192))), 128.0); 2]
     }
 
     #[inline(always)]
-    fn factors<S: Simd>(s: S, rows: BlockRows) -> Factors<S> {
+    fn factors_four<S: Simd>(s: S, rows: BlockRows) -> FourFactors<S> {
         let d = rows.same().half(s, 208);
         [signed(s, d, by_quarter(s, moved(s, rows.same().load(s, 192))), 128.0); 2]
     }
@@ -389,14 +389,14 @@ impl Unpack for BlockQ2_K {
     }
 
     #[inline(always)]
-    fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> Scales<S> {
+    fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> SixteenFactors<S> {
         let (scale, min) = nibbles_q2(s, rows);
         let head = two_halves(s, rows.dword(s, 80));
         with_mins(s, head, sixteen(s, scale), sixteen(s, min)).into()
     }
 
     #[inline(always)]
-    fn factors<S: Simd>(s: S, rows: BlockRows) -> Factors<S> {
+    fn factors_four<S: Simd>(s: S, rows: BlockRows) -> FourFactors<S> {
         let (scale, min) = nibbles_q2(s, rows.same());
         let head = two_halves(s, rows.same().dword(s, 80));
         with_mins(s, head, by_quarter(s, scale), by_quarter(s, min)).into()
@@ -448,13 +448,13 @@ impl Unpack for BlockQ3_K {
     }
 
     #[inline(always)]
-    fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> Scales<S> {
+    fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> SixteenFactors<S> {
         let d = rows.half(s, 108);
         [signed(s, d, sixteen(s, scales_q3(s, rows)), 32.0); 2]
     }
 
     #[inline(always)]
-    fn factors<S: Simd>(s: S, rows: BlockRows) -> Factors<S> {
+    fn factors_four<S: Simd>(s: S, rows: BlockRows) -> FourFactors<S> {
         let d = rows.same().half(s, 108);
         [signed(s, d, by_quarter(s, scales_q3(s, rows.same())), 32.0); 2]
     }
@@ -486,7 +486,7 @@ impl Unpack for BlockIQ4_XS {
     }
 
     #[inline(always)]
-    fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> Scales<S> {
+    fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> SixteenFactors<S> {
         let head = rows.load(s, 0);
         let d = s.low_f16(head[0]);
         // Eight 6-bit scales: nibbles in the second dword, pairs of high bits in the first one's upper half.
@@ -502,7 +502,7 @@ impl Unpack for BlockIQ4_XS {
     }
 
     #[inline(always)]
-    fn factors<S: Simd>(s: S, rows: BlockRows) -> Factors<S> {
+    fn factors_four<S: Simd>(s: S, rows: BlockRows) -> FourFactors<S> {
         let head = rows.same().load(s, 0);
         let d = s.low_f16(head[0]);
         let mut scale = [d; 4];

@@ -1,6 +1,6 @@
 //! The formats with blocks of thirty-two: one scale, perhaps a minimum, then the integers.
 
-use super::{BlockRows, Columns, Eight, Factors, Meet, Scales, Sink, Unpack, eight_rows};
+use super::{BlockRows, Columns, Eight, FourFactors, Meet, Sink, SixteenFactors, Unpack, eight_rows};
 use crate::cpu::quantized::{Whole4, Whole5, WholeMin4, WholeMin5, Wide};
 use crate::cpu::vector::Simd;
 use crate::quant::{
@@ -69,7 +69,7 @@ macro_rules! one_piece {
             }
 
             #[inline(always)]
-            fn factors_sixteen<S: Simd>($s: S, rows: BlockRows) -> Scales<S> {
+            fn factors_sixteen<S: Simd>($s: S, rows: BlockRows) -> SixteenFactors<S> {
                 let mut all = [[$s.splat(0.0); 16]; 2];
                 if $halves {
                     all[0][..4].copy_from_slice(&rows.four_halves($s));
@@ -83,7 +83,7 @@ macro_rules! one_piece {
             }
 
             #[inline(always)]
-            fn factors<S: Simd>($s: S, $rows: BlockRows) -> Factors<S> {
+            fn factors_four<S: Simd>($s: S, $rows: BlockRows) -> FourFactors<S> {
                 let (scale, min) = $factors;
                 [[scale; 4], [min; 4]]
             }

@@ -329,12 +329,12 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     unsafe fn load_four_halves(self, base: *const u8, strides: [usize; 3], apart: usize) -> [__m512; 4] {
-        if 3 * apart + 2 > 64 {
+        if !apart.is_multiple_of(2) || 3 * apart + 2 > 64 {
             // SAFETY: the caller's contract.
             return unsafe { load_four_halves(self, base, strides, apart) };
         }
-        // The four of each row in one load; row after row, to where they are wanted in quadword `k`, the `k`th place's.
-        let word = |lane: usize| if lane < 16 { (lane / 4 * apart / 2) as u16 } else { 0 };
+        // The four of each row are in one load. Quadword `k` gets what four rows have at the `k`th place.
+        let word = |lane: usize| if lane < 16 { lane as u16 / 4 * (apart as u16 / 2) } else { 0 };
         let words: [u16; 32] = std::array::from_fn(word);
         // SAFETY: the caller's contract for the addresses, `self` for the instructions.
         unsafe {
