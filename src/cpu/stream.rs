@@ -191,6 +191,12 @@ pub(super) unsafe fn streamed<S: Simd, U: Unpack, const NT: usize>(s: S, p: Stre
     unsafe { if S::PAIRS { U::streamed(s, p) } else { four::four::<S, U, NT>(s, p) } }
 }
 
+/// Whether a format that is [`Eight`] is taken so on all CPUs: one of eight bits needs next to no unpacking, and is 4 % faster on Zen 4
+/// than sixteen rows at a time.
+const fn always_eight<U: Unpack>() -> bool {
+    size_of::<U>() >= U::LEN
+}
+
 /// What a format does that is [`Eight`]: eight rows, where weights come into the nearest cache.
 ///
 /// # Safety
@@ -200,7 +206,8 @@ pub(super) unsafe fn eight<S: Simd, U: Eight, const NT: usize>(s: S, p: Streamed
     // SAFETY: the caller's contract.
     unsafe {
         match S::weights_near() {
-            true => eight::eight::<S, U, NT>(s, p),
+            true => eight::eight::<S, U, NT, true>(s, p),
+            false if always_eight::<U>() => eight::eight::<S, U, NT, false>(s, p),
             false => sixteen::<S, U, NT>(s, p),
         }
     }
@@ -208,5 +215,5 @@ pub(super) unsafe fn eight<S: Simd, U: Eight, const NT: usize>(s: S, p: Streamed
 
 /// The order in which a format's one place or two are arranged.
 pub(super) fn order<S: Simd, U: Unpack>() -> Order {
-    U::ORDER.filter(|_| S::PAIRS && S::weights_near()).unwrap_or(Order::Quarters)
+    U::ORDER.filter(|_| S::PAIRS && (always_eight::<U>() || S::weights_near())).unwrap_or(Order::Quarters)
 }

@@ -1,5 +1,5 @@
 //! Eight rows at a time, with two neighbouring groups of columns of each in the lanes, for CPUs that have weights brought into
-//! the nearest cache.
+//! the nearest cache, and for weights that need next to no unpacking.
 //!
 //! A row's chain goes through both groups in turn: its sum changes lanes in between. One row at a time would need sums of lanes
 //! instead, and sixteen such changes.
@@ -16,12 +16,13 @@ use crate::cpu::vector::Simd;
 /// Q5_K of 2048 columns are 8 % faster than with eight, those with longer rows 3 % slower.
 const AHEAD: usize = 24 << 10;
 
-/// Multiplies sixteen rows with one place or two. Meanwhile rows behind them are asked for, one byte after the other.
+/// Multiplies sixteen rows with one place or two. Meanwhile rows behind them are asked for, one byte after the other, into the cache
+/// that `NEAR` says ([`Simd::weights_near`], known when this is compiled: a branch for each columns costs 5 %).
 ///
 /// # Safety
 /// As for [`super::streamed`].
 #[inline(always)]
-pub(super) unsafe fn eight<S: Simd, U: Eight, const NT: usize>(s: S, p: Streamed<NT>) {
+pub(super) unsafe fn eight<S: Simd, U: Eight, const NT: usize, const NEAR: bool>(s: S, p: Streamed<NT>) {
     let Streamed { rows, blocks, ahead, pairs, sums, .. } = p;
     assert!(pairs.len() == (blocks * U::LEN).div_ceil(2 * BLOCK), "pairs for these rows");
     // Blocks of thirty-two columns are taken two at a time.
@@ -32,7 +33,7 @@ pub(super) unsafe fn eight<S: Simd, U: Eight, const NT: usize>(s: S, p: Streamed
             false if first == 0 => rows.row(8),
             false => ahead,
         };
-        let mut places = EightRows::<S, U, NT> { s, pairs, ahead, acc: [s.splat(0.0); NT], format: PhantomData };
+        let mut places = EightRows::<S, U, NT, NEAR> { s, pairs, ahead, acc: [s.splat(0.0); NT], format: PhantomData };
         for (index, block) in (0..blocks).step_by(together).enumerate() {
             let last: [[U; 2]; 8];
             // SAFETY: the caller's contract.
@@ -56,7 +57,7 @@ pub(super) unsafe fn eight<S: Simd, U: Eight, const NT: usize>(s: S, p: Streamed
 }
 
 /// The places that eight rows meet, and their chains.
-struct EightRows<'a, S: Simd, U, const NT: usize> {
+struct EightRows<'a, S: Simd, U, const NT: usize, const NEAR: bool> {
     s: S,
     pairs: &'a [Pair<NT>],
     ahead: *const u8,
@@ -65,7 +66,7 @@ struct EightRows<'a, S: Simd, U, const NT: usize> {
     format: PhantomData<U>,
 }
 
-impl<'a, S: Simd, U: Unpack, const NT: usize> EightRows<'a, S, U, NT> {
+impl<'a, S: Simd, U: Unpack, const NT: usize, const NEAR: bool> EightRows<'a, S, U, NT, NEAR> {
     /// What columns `64 at..64 at + 64` meet. Looked at without a check, since the branch that it takes keeps loads before it
     /// from becoming parts of the instructions behind it.
     #[inline(always)]
@@ -116,10 +117,10 @@ impl<'a, S: Simd, U: Unpack, const NT: usize> EightRows<'a, S, U, NT> {
     }
 }
 
-impl<S: Simd, U: Unpack, const NT: usize> Meet<S> for EightRows<'_, S, U, NT> {
+impl<S: Simd, U: Unpack, const NT: usize, const NEAR: bool> Meet<S> for EightRows<'_, S, U, NT, NEAR> {
     #[inline(always)]
     fn wholes(&mut self, at: usize, [a, b, c, d, e, f, g, h]: [S::I; 8], scale: S::F, min: S::F) {
-        fetch::<S, U>(self.s, self.ahead, at, true);
+        fetch::<S, U>(self.s, self.ahead, at, NEAR);
         let zero = [self.s.splat_i(0); NT];
         // Two chains, that one need not wait for the other.
         let (mut dot, more) = (self.dots(self.start(at, 0), at, 0, [a, b, c, d]), self.dots(zero, at, 4, [e, f, g, h]));
@@ -131,7 +132,7 @@ impl<S: Simd, U: Unpack, const NT: usize> Meet<S> for EightRows<'_, S, U, NT> {
 
     #[inline(always)]
     fn divided(&mut self, at: usize, first: [S::I; 4], second: [S::I; 4], scale: S::F, min: S::F) {
-        fetch::<S, U>(self.s, self.ahead, at, true);
+        fetch::<S, U>(self.s, self.ahead, at, NEAR);
         let zero = [self.s.splat_i(0); NT];
         let (mut dot, second) = (self.dots(zero, at, 0, first), self.dots(zero, at, 4, second));
         for t in 0..NT {
@@ -143,7 +144,7 @@ impl<S: Simd, U: Unpack, const NT: usize> Meet<S> for EightRows<'_, S, U, NT> {
     #[inline(always)]
     fn halves(&mut self, at: usize, i: usize, q: [S::I; 4], scale: S::F, min: S::F) {
         if i == 0 {
-            fetch::<S, U>(self.s, self.ahead, at, true);
+            fetch::<S, U>(self.s, self.ahead, at, NEAR);
         }
         let dot = self.dots(self.start(at, i), at, 4 * i, q);
         self.add(at, i, dot, scale, min);
