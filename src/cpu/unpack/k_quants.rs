@@ -88,23 +88,25 @@ fn scales_k4<S: Simd>(s: S, [_, a, b, c]: [S::I; 4]) -> [[S::I; 2]; 2] {
     ]
 }
 
+/// Eight groups' numbers, and anything behind them.
+#[inline(always)]
+fn padded<F: Copy>(x: [F; 8]) -> [F; 16] {
+    let [a, b, c, d, e, f, g, h] = x;
+    [a, b, c, d, e, f, g, h, a, a, a, a, a, a, a, a]
+}
+
 /// The eight scales and minimums of Q4_K and Q5_K.
 #[inline(always)]
-fn factors_k4<S: Simd>(s: S, head: [S::I; 4]) -> ([S::F; 8], [S::F; 8]) {
+fn factors_k4<S: Simd>(s: S, rows: BlockRows) -> SixteenFactors<S> {
+    let head = rows.load(s, 0);
     let [[a, b], [c, d]] = scales_k4(s, head);
     let all = sixteen(s, [a, b, c, d]);
     let (mut scale, mut min) = ([all[0]; 8], [all[0]; 8]);
     for i in 0..8 {
         (scale[i], min[i]) = (all[i], all[8 + i]);
     }
-    with_mins(s, two_halves(s, head[0]), scale, min)
-}
-
-/// The same, and anything behind them.
-#[inline(always)]
-fn padded<F: Copy>(x: [F; 8]) -> [F; 16] {
-    let [a, b, c, d, e, f, g, h] = x;
-    [a, b, c, d, e, f, g, h, a, a, a, a, a, a, a, a]
+    let (scale, min) = with_mins(s, two_halves(s, head[0]), scale, min);
+    [padded(scale), padded(min)]
 }
 
 /// The same for eight rows: four pairs of neighbours.
@@ -153,8 +155,7 @@ impl Unpack for BlockQ4_K {
 
     #[inline(always)]
     fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> SixteenFactors<S> {
-        let (scale, min) = factors_k4(s, rows.load(s, 0));
-        [padded(scale), padded(min)]
+        factors_k4(s, rows)
     }
 
     #[inline(always)]
@@ -216,8 +217,7 @@ impl Unpack for BlockQ5_K {
 
     #[inline(always)]
     fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> SixteenFactors<S> {
-        let (scale, min) = factors_k4(s, rows.load(s, 0));
-        [padded(scale), padded(min)]
+        factors_k4(s, rows)
     }
 
     #[inline(always)]
