@@ -14,6 +14,9 @@ use super::vector::Simd;
 /// be subnormal numbers, which cost a fused multiply-add tens of cycles; a SwiGLU makes many of them of large gates.
 const TINY: f32 = f32::from_bits((127 - 90) << 23);
 
+/// What integers of weights have too much where instructions want one factor unsigned: enough for those of any format.
+pub(super) const MOVED: i32 = 128;
+
 /// Values that share a scale.
 pub(super) const BLOCK: usize = 32;
 
@@ -65,11 +68,12 @@ pub(super) fn nearest<S: Simd>(s: S, x: S::F, inverse: f32) -> S::I {
 pub(super) struct Panel<const NT: usize> {
     /// By token.
     pub scale: [f32; NT],
-    /// The sum of the integers, by half, then token.
-    pub sum: [[i32; NT]; 2],
-    /// scale * (both sums), by token.
+    /// What dot products start from, so that they are exact in the end, with integers of which each is [`MOVED`] too much:
+    /// -[`MOVED`] times the sum of these. Of all thirty-two, then by half; by token.
+    pub start: [[i32; NT]; 3],
+    /// scale * sum of the integers, by token.
     pub scaled_sum: [f32; NT],
-    /// scale * sum, by half, then token.
+    /// scale * sum of the half's integers, by half, then token.
     pub scaled_half: [[f32; NT]; 2],
     /// The integers, by token, in groups of four.
     pub q: [[[i8; 4]; 8]; NT],
@@ -78,7 +82,7 @@ pub(super) struct Panel<const NT: usize> {
 impl<const NT: usize> Panel<NT> {
     pub(super) const ZERO: Self = Self {
         scale: [0.0; NT],
-        sum: [[0; NT]; 2],
+        start: [[0; NT]; 3],
         scaled_sum: [0.0; NT],
         scaled_half: [[0.0; NT]; 2],
         q: [[[0; 4]; 8]; NT],
@@ -99,8 +103,9 @@ impl<const NT: usize> Panel<NT> {
             self.q[t].as_flattened_mut()[16 * half..][..16].copy_from_slice(&q);
             // The magic constant's own bits, sixteen times, wrap around in the sum.
             let sum = s.sum_i(bits).wrapping_sub((MAGIC.to_bits() as i32).wrapping_mul(16));
-            self.sum[half][t] = sum;
+            self.start[1 + half][t] = sum * -MOVED;
         }
+        self.start[0][t] = self.start[1][t] + self.start[2][t];
         integers
     }
 
@@ -110,10 +115,16 @@ impl<const NT: usize> Panel<NT> {
     pub(super) fn finish(&mut self) {
         for t in 0..NT {
             for half in 0..2 {
-                self.scaled_half[half][t] = self.scale[t] * self.sum[half][t] as f32;
+                self.scaled_half[half][t] = self.scale[t] * self.sum(1 + half, t) as f32;
             }
-            self.scaled_sum[t] = self.scale[t] * (self.sum[0][t] + self.sum[1][t]) as f32;
+            self.scaled_sum[t] = self.scale[t] * self.sum(0, t) as f32;
         }
+    }
+
+    /// The sum of place `t`'s integers: of all thirty-two (`part` 0), or of one half (1 or 2).
+    #[inline(always)]
+    pub(super) fn sum(&self, part: usize, t: usize) -> i32 {
+        -(self.start[part][t] >> MOVED.ilog2())
     }
 
     /// Fills in places `t` and `t + 1`: the values, and what is left of them.
@@ -226,7 +237,7 @@ impl Panels {
     /// The integers, scale and sum of block `b` of place `t`: the view of the scalar code.
     pub(super) fn block(&self, t: usize, b: usize) -> (&[[i8; 4]; 8], f32, [i32; 2]) {
         fn view<const NT: usize>(p: &Panel<NT>, t: usize) -> (&[[i8; 4]; 8], f32, [i32; 2]) {
-            (&p.q[t], p.scale[t], [p.sum[0][t], p.sum[1][t]])
+            (&p.q[t], p.scale[t], [p.sum(1, t), p.sum(2, t)])
         }
         match self.places {
             1 => view(&self.one[b], t),

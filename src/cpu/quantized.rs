@@ -20,7 +20,7 @@
 
 use std::ops::Range;
 
-use super::panel::{Panel, Panels};
+use super::panel::{MOVED, Panel, Panels};
 use super::stream::{Order, Pair, Streamed, order};
 use super::tile::{Fill, Tile};
 use super::unpack::{Columns, Rows, Unpack};
@@ -344,10 +344,11 @@ pub(super) fn step<S: Simd, K: Kind, const NT: usize>(
 /// much.
 #[inline(always)]
 pub(super) fn start<K: Kind, const NT: usize>(panel: &Panel<NT>, g: usize, t: usize, offset: i32) -> i32 {
-    match K::GROUPS {
+    let part = if K::GROUPS == 1 { 0 } else { 1 + g };
+    match offset {
         _ if K::HAS_MIN => 0,
-        1 => -offset * (panel.sum[0][t] + panel.sum[1][t]),
-        _ => -offset * panel.sum[g][t],
+        MOVED => panel.start[part][t],
+        _ => -offset * panel.sum(part, t),
     }
 }
 

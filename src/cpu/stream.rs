@@ -139,8 +139,8 @@ fn arrange<const NT: usize>(panels: &[Panel<NT>], lanes: &Lanes, pairs: &mut Vec
             for t in 0..NT {
                 for half in 0..2 {
                     let (sum, scaled) = match groups {
-                        1 => (panel.sum[0][t] + panel.sum[1][t], panel.scaled_sum[t]),
-                        _ => (panel.sum[half][t], panel.scaled_half[half][t]),
+                        1 => (panel.sum(0, t), panel.scaled_sum[t]),
+                        _ => (panel.sum(1 + half, t), panel.scaled_half[half][t]),
                     };
                     let (pair, to, lane) = match (order, groups) {
                         (Order::Quarters, 1) => (half, i / 2, i % 2),

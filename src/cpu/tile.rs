@@ -6,15 +6,15 @@
 //! peak on Zen 5, where two loads a cycle are as many as dot products.) What follows a group's dot products, conversion,
 //! scale and sum, is done for one chain after the other between the dot products of the next group: all at once, it would
 //! hold them up. So three quarters of the peak are reached there, where four fifths are possible; all at once, three
-//! fifths.
+//! fifths. (Intel's cores convert on those two ports too, so that 73 % are possible there, 67 with a minimum.)
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::panel::{BLOCK, Panel, Panels};
+use super::panel::{BLOCK, MOVED, Panel, Panels};
 use super::quantized::{
     Halves3, Halves6, HalvesMin2, Kind, KindOf, Lanes, Whole4, Whole5, WholeMin4, WholeMin5, Wide, add, dot4, dots,
-    fetch, splat, start,
+    fetch, offset, splat, start,
 };
 use super::unpack::{Columns, Rows, Sink, Unpack, unpack};
 use super::vector::{Simd, Task};
@@ -133,10 +133,10 @@ impl Tile {
             // What bits there are makes a difference only where sums of pairs may not fit.
             match lanes.kind {
                 KindOf::Whole4 if !S::DOTS => pass!(Whole4),
-                KindOf::Whole4 | KindOf::Whole5 => pass!(Whole5),
+                KindOf::Whole5 if !S::DOTS => pass!(Whole5),
+                KindOf::Whole4 | KindOf::Whole5 | KindOf::Wide => pass!(Wide),
                 KindOf::WholeMin4 if !S::DOTS => pass!(WholeMin4),
                 KindOf::WholeMin4 | KindOf::WholeMin5 => pass!(WholeMin5),
-                KindOf::Wide => pass!(Wide),
                 KindOf::Halves3 if !S::DOTS => pass!(Halves3),
                 KindOf::Halves3 | KindOf::Halves6 => pass!(Halves6),
                 KindOf::HalvesMin2 => pass!(HalvesMin2),
@@ -188,8 +188,10 @@ impl<S: Simd, U: Unpack> Sink<S> for Keep<'_, S, U> {
         let s = self.s;
         fetch::<S, U>(s, self.ahead, at, false);
         let to = &mut self.tile[at - self.first][self.i];
+        // What `pairs` takes.
+        let more = if S::PAIRS && !U::HAS_MIN { const { MOVED - offset::<S, U>() } } else { 0 };
         for g in 0..8 {
-            to.q[g] = s.to_array_i(columns.q[g]);
+            to.q[g] = s.to_array_i(s.add_i(columns.q[g], s.splat_i(more * 0x0101_0101)));
         }
         for i in 0..32 / U::GROUP {
             to.scale[i] = s.to_array(columns.scale[i]);
@@ -206,7 +208,7 @@ struct Pass<'a, K> {
     /// Which thirty-twos of columns it holds.
     columns: Range<usize>,
     x: &'a Panels,
-    /// What the tile's integers have too much.
+    /// What the integers have too much, if not [`MOVED`].
     offset: i32,
     sums: &'a mut [Sums],
     kind: PhantomData<K>,
@@ -224,7 +226,7 @@ impl<S: Simd, K: Kind> Task<S> for Pass<'_, K> {
             let ahead = panels[columns.start..].as_ptr().wrapping_add(panels.len());
             let panels = &panels[columns.clone()];
             if S::PAIRS {
-                pairs::<S, K>(s, tile, panels, offset, sums);
+                pairs::<S, K>(s, tile, panels, ahead, sums);
             } else {
                 set_starts::<K>(&mut starts, panels, offset);
                 for i in 0..2 {
@@ -235,9 +237,16 @@ impl<S: Simd, K: Kind> Task<S> for Pass<'_, K> {
     }
 }
 
-/// Four places by twice sixteen rows.
+/// Four places by twice sixteen rows, whose integers are [`MOVED`] too much if there is no minimum. Meanwhile the panels at `ahead`
+/// are asked for, which the next places have in the same columns.
 #[inline(always)]
-fn pairs<S: Simd, K: Kind>(s: S, tile: &[[TileBlock; 2]], panels: &[Panel<TOGETHER>], offset: i32, sums: &mut Sums) {
+fn pairs<S: Simd, K: Kind>(
+    s: S,
+    tile: &[[TileBlock; 2]],
+    panels: &[Panel<TOGETHER>],
+    ahead: *const Panel<TOGETHER>,
+    sums: &mut Sums,
+) {
     let mut acc = [[s.splat(0.0); TOGETHER]; 2];
     for r in 0..2 {
         for t in 0..TOGETHER {
@@ -246,11 +255,12 @@ fn pairs<S: Simd, K: Kind>(s: S, tile: &[[TileBlock; 2]], panels: &[Panel<TOGETH
     }
     let steps = 8 / K::GROUPS;
     let mut done = Done::<S> { dots: [[s.splat_i(0); TOGETHER]; 2], block: &NOTHING, panel: &Panel::ZERO };
-    for (block, panel) in tile.iter().zip(panels) {
+    for (index, (block, panel)) in tile.iter().zip(panels).enumerate() {
+        prefetch_panel(s, ahead.wrapping_add(index));
         for group in 0..K::GROUPS {
             let mut dots = [[s.splat_i(0); TOGETHER]; 2];
             for t in 0..TOGETHER {
-                let start = s.splat_i(start::<K, _>(panel, group, t, offset));
+                let start = s.splat_i(start::<K, _>(panel, group, t, MOVED));
                 for dots in &mut dots {
                     dots[t] = start;
                 }
@@ -276,6 +286,12 @@ fn pairs<S: Simd, K: Kind>(s: S, tile: &[[TileBlock; 2]], panels: &[Panel<TOGETH
             sums[r][t] = s.to_array(acc[r][t]);
         }
     }
+}
+
+/// Asks for a panel, which is not in the nearest cache: there is room for a tile and the panels of four places.
+#[inline(always)]
+fn prefetch_panel<S: Simd>(s: S, at: *const Panel<TOGETHER>) {
+    s.prefetch_lines(at.cast(), size_of::<Panel<TOGETHER>>().div_ceil(64), true);
 }
 
 /// What dot products start from, by columns, group and place: [`start`] for all of a tile.
@@ -315,7 +331,7 @@ fn single<S: Simd, K: Kind>(
     }
     for (index, ((block, panel), starts)) in tile.iter().zip(panels).zip(starts).enumerate() {
         if i == 0 {
-            s.prefetch_lines(ahead.wrapping_add(index).cast(), size_of::<Panel<TOGETHER>>().div_ceil(64), true);
+            prefetch_panel(s, ahead.wrapping_add(index));
         }
         acc = group::<S, K>(s, acc, &block[i], panel, starts, 0);
         if K::GROUPS == 2 {
