@@ -16,7 +16,7 @@ use super::quantized::{
     Halves3, Halves6, HalvesMin2, Kind, KindOf, Lanes, Whole4, Whole5, WholeMin4, WholeMin5, Wide, add, dot4, dots,
     fetch, offset, splat, start,
 };
-use super::unpack::{Columns, Rows, Sink, Unpack, unpack};
+use super::unpack::{Columns, Rows, Sink, Unpack, kept, unpack};
 use super::vector::{Simd, Task};
 
 /// Places that pass over the tile together.
@@ -257,28 +257,37 @@ fn pairs<S: Simd, K: Kind>(
     let mut done = Done::<S> { dots: [[s.splat_i(0); TOGETHER]; 2], block: &NOTHING, panel: &Panel::ZERO };
     for (index, (block, panel)) in tile.iter().zip(panels).enumerate() {
         prefetch_panel(s, ahead.wrapping_add(index));
-        for group in 0..K::GROUPS {
-            let mut dots = [[s.splat_i(0); TOGETHER]; 2];
-            for t in 0..TOGETHER {
-                let start = s.splat_i(start::<K, _>(panel, group, t, MOVED));
-                for dots in &mut dots {
-                    dots[t] = start;
-                }
-            }
-            for step in 0..steps {
-                let k = group * steps + step;
-                let w = [s.load_i(&block[0].q[k]), s.load_i(&block[1].q[k])];
-                for t in 0..TOGETHER {
-                    for r in 0..2 {
-                        dots[r][t] = dot4::<S, K>(s, dots[r][t], w[r], splat(s, panel.q[t][k]));
+        let mut dots = [[s.splat_i(0); TOGETHER]; 2];
+        // The order is fixed, so that few registers are enough, and what is ready does not hold up the dot products, of which each
+        // waits for the one before: left to itself, LLVM converts all of the last group's at once. (A macro, not a loop, which
+        // would not be unrolled for what `settled` is.)
+        macro_rules! columns {
+            ($($k:literal)*) => {$({
+                let (group, step) = ($k / steps, $k % steps);
+                if step == 0 {
+                    for t in 0..TOGETHER {
+                        let start = s.splat_i(start::<K, _>(panel, group, t, MOVED));
+                        for dots in &mut dots {
+                            dots[t] = start;
+                        }
                     }
                 }
+                let w = [s.load_i(&block[0].q[$k]), s.load_i(&block[1].q[$k])];
+                for t in 0..TOGETHER {
+                    for r in 0..2 {
+                        dots[r][t] = dot4::<S, K>(s, dots[r][t], w[r], splat(s, panel.q[t][$k]));
+                    }
+                }
+                dots[1][TOGETHER - 1] = s.settled(dots[1][TOGETHER - 1]);
                 let chains = 2 * TOGETHER / steps;
                 let before = (group + K::GROUPS - 1) % K::GROUPS;
                 done.add::<K>(s, &mut acc, before, step * chains..(step + 1) * chains);
-            }
-            done = Done { dots, block, panel };
+                if step + 1 == steps {
+                    done = Done { dots, block: kept(block), panel: kept(panel) };
+                }
+            })*};
         }
+        columns!(0 1 2 3 4 5 6 7);
     }
     done.add::<K>(s, &mut acc, K::GROUPS - 1, 0..2 * TOGETHER);
     for r in 0..2 {
@@ -380,7 +389,7 @@ impl<S: Simd> Done<'_, S> {
             let (r, t) = (chain / TOGETHER, chain % TOGETHER);
             let block = &self.block[r];
             let factors = [s.load(&block.scale[group]), s.load(&block.min[group])];
-            acc[r][t] = add::<S, K, _>(s, acc[r][t], self.dots[r][t], factors, self.panel, group, t);
+            acc[r][t] = add::<S, K, _>(s, acc[r][t], s.settled(self.dots[r][t]), factors, self.panel, group, t);
         }
     }
 }

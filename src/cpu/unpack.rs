@@ -103,10 +103,17 @@ impl Rows {
     }
 }
 
+/// The same reference, about which the compiler knows nothing: it keeps it, instead of finding it again.
+#[inline(always)]
+pub(super) fn kept<T>(x: &T) -> &T {
+    // SAFETY: it is a reference's pointer.
+    unsafe { &*opaque(x) }
+}
+
 /// The same pointer, about which the compiler knows nothing: from one block to the next it would otherwise keep sixteen
 /// pointers or offsets, one for every row, more than there are registers; now it keeps the stride.
 #[inline(always)]
-fn opaque(pointer: *const u8) -> *const u8 {
+fn opaque<T>(pointer: *const T) -> *const T {
     #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
     let mut same = pointer;
     // SAFETY: nothing is done.
