@@ -141,8 +141,11 @@ fn hadamard(head: &mut [f32]) {
     }
 }
 
-/// Tokens that share the loads of keys and values.
+/// Tokens that share the loads of keys and values: so many at least, or one.
 const TOGETHER: usize = 8;
+
+/// And at most. On Emerald Rapids, twenty-four are 2 % faster than sixteen.
+const MANY: usize = 24;
 
 /// Pages of one token that are dealt out to the threads at once, at most: their parts need room.
 const PAGES: usize = 32;
@@ -184,9 +187,12 @@ impl Attended<'_> {
     fn attend(&self, kernels: &'static Kernels, team: &Team, parts: &mut Vec<f32>, out: &mut [f32]) {
         let Params { n_head, n_head_kv, head_dim, .. } = *self.params;
         let (n_q, group) = (n_head * head_dim, n_head / n_head_kv);
-        if out.len() >= TOGETHER * n_q {
-            team.for_each_chunk(out, TOGETHER * n_q, |i, out| self.attend_some(kernels, i * TOGETHER, out));
-        } else if team.threads() > 1 && out.len() / n_q * n_head_kv < 4 * team.threads() && self.pages.len() > 1 {
+        let tokens = out.len() / n_q;
+        if tokens >= TOGETHER {
+            // Several pieces for each thread, since those behind take longer.
+            let some = (tokens / (8 * team.threads())).clamp(TOGETHER, MANY) / TOGETHER * TOGETHER;
+            team.for_each_chunk(out, some * n_q, |i, out| self.attend_some(kernels, i * some, out));
+        } else if team.threads() > 1 && tokens * n_head_kv < 4 * team.threads() && self.pages.len() > 1 {
             for (t, out) in out.chunks_exact_mut(n_q).enumerate() {
                 self.attend_by_page(kernels, team, t, parts, out);
             }
@@ -208,7 +214,7 @@ impl Attended<'_> {
         let mut room = Room::default();
         let mut outs: Vec<_> = out.chunks_exact_mut(head_dim).map(Some).collect();
         for head in 0..n_head_kv {
-            let mut queries = Vec::with_capacity(TOGETHER * group);
+            let mut queries = Vec::with_capacity(outs.len() / n_head * group);
             for at in 0..outs.len() / n_head {
                 let t = first + at;
                 for q in head * group..(head + 1) * group {
