@@ -27,26 +27,35 @@ TOKENS = range(1, 32)
 class Build:
     """A library, the model opened by it, and a session."""
 
-    def __init__(self, name, path, model, options):
-        self.name = name
-        self.library = ctypes.CDLL(os.path.abspath(path))
+    def __init__(self, text, model, options):
+        self.name, is_named, path = text.partition("=")
+        if not is_named:
+            sys.exit(f"{text}: a build is NAME=LIBRARY")
+        try:
+            self.library = ctypes.CDLL(os.path.abspath(path))
+        except OSError as error:
+            sys.exit(f"{self.name}: {error}")
+        self.library.pumice_error_new.restype = ctypes.c_void_p
+        self.library.pumice_error_message.restype = ctypes.c_char_p
+        self.error = ctypes.c_void_p(self.library.pumice_error_new())
         self.options, self.model, self.session = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()
-        self.call("pumice_options_new", ctypes.byref(self.options), None)
+        self.call("pumice_options_new", ctypes.byref(self.options))
         for key, value in options.items():
-            kind = "int" if isinstance(value, int) else "string"
-            value = ctypes.c_int64(value) if isinstance(value, int) else value.encode()
-            self.call(f"pumice_options_set_{kind}", self.options, key.encode(), value, None)
-        self.call("pumice_model_open", os.fsencode(model), None, ctypes.byref(self.model), None)
-        self.call("pumice_session_new", self.model, self.options, ctypes.byref(self.session), None)
+            if isinstance(value, int):
+                self.call("pumice_options_set_int", self.options, key.encode(), ctypes.c_int64(value))
+            else:
+                text = value.encode()
+                self.call("pumice_options_set_string", self.options, key.encode(), text, ctypes.c_size_t(len(text)))
+        self.call("pumice_model_open", os.fsencode(model), None, ctypes.byref(self.model))
+        self.call("pumice_session_new", self.model, self.options, ctypes.byref(self.session))
 
     def call(self, function, *args):
-        status = getattr(self.library, function)(*args)
-        if status:
-            sys.exit(f"{self.name}: {function} returned {status}")
+        if getattr(self.library, function)(*args, self.error):
+            sys.exit(f"{self.name}: {self.library.pumice_error_message(self.error).decode()}")
 
     def seconds(self, steps, count):
         """Of so many steps of so many tokens, after a step of one, which brings back what caches had of the model."""
-        self.call("pumice_session_reset", self.session, None)
+        self.call("pumice_session_reset", self.session)
         self.step(1)
         begin = time.perf_counter()
         for _ in range(steps):
@@ -55,7 +64,7 @@ class Build:
 
     def step(self, count):
         tokens = (ctypes.c_int32 * count)(*(TOKENS[i % len(TOKENS)] for i in range(count)))
-        self.call("pumice_session_decode", self.session, tokens, ctypes.c_size_t(count), None)
+        self.call("pumice_session_decode", self.session, tokens, ctypes.c_size_t(count))
 
 
 class Memory:
@@ -100,7 +109,7 @@ def main():
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     args = parser.parse_args()
     options = {"session.threads": args.threads} | ({"session.kernels": args.kernels} if args.kernels else {})
-    builds = [Build(*build.split("=", 1), args.model, options) for build in args.build]
+    builds = [Build(build, args.model, options) for build in args.build]
     steps, count = (1, args.prompt) if args.prompt else (args.tokens, 1)
     memory = Memory(args.threads)
     for build in builds:
@@ -117,8 +126,9 @@ def main():
     half = len(turns) // 2
     print(f"{'tokens/s':12} {'GB/s':>7} " + " ".join(f"{build.name:>17}" for build in builds))
     print(line(builds, turns, "all"))
-    print(line(builds, turns[:half], "slow memory"))
-    print(line(builds, turns[half:], "fast memory"))
+    if half:
+        print(line(builds, turns[:half], "slow memory"))
+        print(line(builds, turns[half:], "fast memory"))
 
 
 if __name__ == "__main__":
