@@ -10,8 +10,8 @@
 //! - eight rows, two neighbouring blocks of each, while the next eight are asked for: 60, or 41;
 //! - four rows, four blocks of each: the same. One row after the other: all of it.
 //!
-//! What is asked for comes into the nearest cache there, for [`eight`] rows. On Zen 4 it comes into the second (see
-//! [`Simd::weights_near`]), and instructions count more: [`sixteen`] rows have fewest.
+//! What is asked for comes into the nearest cache there, for [`eight`] rows. On Zen 4 and Emerald Rapids it comes into the
+//! second (see [`Simd::weights_near`]), and instructions count more: [`sixteen`] rows have fewest.
 //!
 //! Instruction sets with few registers have no room for sixteen rows' columns: they take [`four`] rows, whose bytes stay in
 //! the order of the file. On Zen 3 and 4, that reads as fast as a plain loop from one end to the other.

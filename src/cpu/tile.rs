@@ -6,7 +6,7 @@
 //! peak on Zen 5, where two loads a cycle are as many as dot products.) What follows a group's dot products, conversion,
 //! scale and sum, is done for one chain after the other between the dot products of the next group: all at once, it would
 //! hold them up. So three quarters of the peak are reached there, where four fifths are possible; all at once, three
-//! fifths. (Intel's cores convert on those two ports too, so that 73 % are possible there, 67 with a minimum.)
+//! fifths. (On Emerald Rapids: all of what [`super::quantized`] says is possible.)
 
 use std::marker::PhantomData;
 use std::ops::Range;
