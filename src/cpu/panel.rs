@@ -103,9 +103,9 @@ impl<const NT: usize> Panel<NT> {
             self.q[t].as_flattened_mut()[16 * half..][..16].copy_from_slice(&q);
             // The magic constant's own bits, sixteen times, wrap around in the sum.
             let sum = s.sum_i(bits).wrapping_sub((MAGIC.to_bits() as i32).wrapping_mul(16));
-            self.start[1 + half][t] = sum * -MOVED;
+            self.start[1 + half][t] = sum.wrapping_mul(-MOVED);
         }
-        self.start[0][t] = self.start[1][t] + self.start[2][t];
+        self.start[0][t] = self.start[1][t].wrapping_add(self.start[2][t]);
         integers
     }
 
