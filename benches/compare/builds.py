@@ -19,6 +19,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from results import machine
+
 READ = 512 << 20
 # What is fed: any tokens that every vocabulary has.
 TOKENS = range(1, 32)
@@ -32,12 +34,12 @@ class Build:
         if not is_named:
             sys.exit(f"{text}: a build is NAME=LIBRARY")
         try:
-            self.library = ctypes.CDLL(os.path.abspath(path))
+            self.pumice = ctypes.CDLL(os.path.abspath(path))
         except OSError as error:
             sys.exit(f"{self.name}: {error}")
-        self.library.pumice_error_new.restype = ctypes.c_void_p
-        self.library.pumice_error_message.restype = ctypes.c_char_p
-        self.error = ctypes.c_void_p(self.library.pumice_error_new())
+        self.pumice.pumice_error_new.restype = ctypes.c_void_p
+        self.pumice.pumice_error_message.restype = ctypes.c_char_p
+        self.error = ctypes.c_void_p(self.pumice.pumice_error_new())
         self.options, self.model, self.session = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()
         self.call("pumice_options_new", ctypes.byref(self.options))
         for key, value in options.items():
@@ -50,20 +52,20 @@ class Build:
         self.call("pumice_session_new", self.model, self.options, ctypes.byref(self.session))
 
     def call(self, function, *args):
-        if getattr(self.library, function)(*args, self.error):
-            sys.exit(f"{self.name}: {self.library.pumice_error_message(self.error).decode()}")
+        if getattr(self.pumice, function)(*args, self.error):
+            sys.exit(f"{self.name}: {self.pumice.pumice_error_message(self.error).decode()}")
 
     def seconds(self, steps, count):
         """Of so many steps of so many tokens, after a step of one, which brings back what caches had of the model."""
+        tokens = (ctypes.c_int32 * count)(*(TOKENS[i % len(TOKENS)] for i in range(count)))
         self.call("pumice_session_reset", self.session)
-        self.step(1)
+        self.step(tokens, 1)
         begin = time.perf_counter()
         for _ in range(steps):
-            self.step(count)
+            self.step(tokens, count)
         return time.perf_counter() - begin
 
-    def step(self, count):
-        tokens = (ctypes.c_int32 * count)(*(TOKENS[i % len(TOKENS)] for i in range(count)))
+    def step(self, tokens, count):
         self.call("pumice_session_decode", self.session, tokens, ctypes.c_size_t(count))
 
 
@@ -75,15 +77,15 @@ class Memory:
         self.bytes.write(bytes([1]) * READ)
         self.find = ctypes.CDLL(None).memchr
         self.find.argtypes, self.find.restype = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t], ctypes.c_void_p
-        self.begin = ctypes.addressof(ctypes.c_char.from_buffer(self.bytes))
-        self.piece = READ // threads
+        begin = ctypes.addressof(ctypes.c_char.from_buffer(self.bytes))
+        piece = -(-READ // threads)
+        self.pieces = [(begin + at, min(piece, READ - at)) for at in range(0, READ, piece)]
         self.pool = ThreadPoolExecutor(threads)
 
     def gb_s(self):
         """What a search for a byte that is not there reads: it runs as fast as memory does."""
         begin = time.perf_counter()
-        pieces = [self.begin + at for at in range(0, READ, self.piece)]
-        list(self.pool.map(lambda at: self.find(at, 0, self.piece), pieces))
+        list(self.pool.map(lambda piece: self.find(piece[0], 0, piece[1]), self.pieces))
         return READ / (time.perf_counter() - begin) / 1e9
 
 
@@ -106,7 +108,7 @@ def main():
     parser.add_argument("--prompt", type=int, metavar="TOKENS", help="a prompt of so many, not tokens one by one")
     parser.add_argument("--tokens", type=int, default=2, help="so many, one by one, in a build's turn")
     parser.add_argument("--kernels", help="the table of kernels, as session.kernels takes it")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--threads", type=int, default=machine()["cores"])
     args = parser.parse_args()
     options = {"session.threads": args.threads} | ({"session.kernels": args.kernels} if args.kernels else {})
     builds = [Build(build, args.model, options) for build in args.build]
