@@ -2,6 +2,7 @@
 
 use std::arch::x86_64::*;
 
+use crate::cpu::panel::MOVED;
 use crate::cpu::vector::{Simd, Task, load_four_halves, offset};
 
 /// Proof that the CPU has AVX-512 F, BW, DQ, VL and VNNI (and with them AVX2, FMA and F16C).
@@ -51,7 +52,7 @@ impl Simd for Avx512 {
     type I = __m512i;
 
     // VPDPBUSD multiplies unsigned by signed bytes: signed weights are moved up by 128.
-    const WIDE_OFFSET: i32 = 128;
+    const WIDE_OFFSET: i32 = MOVED;
     const QUERIES: usize = 8;
     const PAIRS: bool = true;
     const DOTS: bool = true;
