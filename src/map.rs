@@ -9,6 +9,10 @@ use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+#[cfg(target_os = "linux")]
+use memmap2::Advice;
+use memmap2::{Mmap, MmapMut};
+
 use crate::error::{Error, Result};
 
 /// Immutable bytes that can be shared: a file mapping, a buffer, static data, or anything that owns bytes.
@@ -26,20 +30,24 @@ unsafe impl Send for Bytes {}
 // SAFETY: as above.
 unsafe impl Sync for Bytes {}
 
-/// A cache line; the unit of buffers that tensors are read from in place.
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
+/// Zeros in memory of its own, page by page as they are touched; `what` they are for is said if there is no memory.
+pub(crate) fn zeros(len: usize, what: &'static str) -> Result<MmapMut> {
+    // (Not every system maps nothing.)
+    let map = MmapMut::map_anon(len.max(1)).map_err(|_| Error::NoMemory { bytes: len, what })?;
+    #[cfg(target_os = "linux")]
+    let _ = map.advise(Advice::HugePage); // as in `Bytes::map`
+    Ok(map)
+}
 
-/// Lines of memory, of which the first `len` bytes are in use.
-struct Lines {
-    lines: Box<[Line]>,
+/// Memory of which the first `len` bytes are in use.
+struct Filled {
+    map: MmapMut,
     len: usize,
 }
 
-impl AsRef<[u8]> for Lines {
+impl AsRef<[u8]> for Filled {
     fn as_ref(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.lines)[..self.len]
+        &self.map[..self.len]
     }
 }
 
@@ -61,13 +69,18 @@ impl Bytes {
         }
         // SAFETY: the mapping is read-only and private to this module; that nobody shrinks or changes the file
         // meanwhile is the promise the documentation above asks for, as every file mapping must.
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|source| io_error(path, "map", source))?;
+        let map = unsafe { Mmap::map(&file) }.map_err(|source| io_error(path, "map", source))?;
+        // Weights are read from one end to the other for each token, some hundredths to a tenth faster in pages of 2 MB than
+        // of 4 kB, and faults are fewer. Linux has them if it reads the file now; what is in memory already stays as it is.
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(Advice::HugePage);
         Ok(Bytes::from_owner(map))
     }
 
     /// Reads a whole file into memory of its own. What then happens to the file does not matter.
     ///
-    /// The first byte lies on a cache line, so tensors in it are aligned as in a mapping.
+    /// The first byte lies on a page, so tensors in it are aligned as in a mapping. On Linux these are pages of 2 MB, if the
+    /// system has such, which weights are read from faster than from the usual ones.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be opened or read to its end, or is not a regular file; [`Error::NoMemory`] if
@@ -84,10 +97,9 @@ impl Bytes {
     /// # Errors
     /// [`Error::NoMemory`], and what `fill` says.
     pub fn filled(len: usize, what: &'static str, fill: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<Bytes> {
-        let lines = bytemuck::allocation::try_zeroed_slice_box::<Line>(len.div_ceil(64));
-        let mut lines = lines.map_err(|()| Error::NoMemory { bytes: len, what })?;
-        fill(&mut bytemuck::cast_slice_mut(&mut lines)[..len])?;
-        Ok(Bytes::from_owner(Lines { lines, len }))
+        let mut map = zeros(len, what)?;
+        fill(&mut map[..len])?;
+        Ok(Bytes::from_owner(Filled { map, len }))
     }
 
     /// Bytes that live as long as the program, such as `include_bytes!`.

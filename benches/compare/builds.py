@@ -10,6 +10,7 @@ slow memory and the half with fast. Ratios are medians of the turns' ratios to t
 """
 
 import argparse
+import contextlib
 import ctypes
 import mmap
 import os
@@ -73,7 +74,9 @@ class Memory:
     """Half a gigabyte, and threads that read it."""
 
     def __init__(self, threads):
-        self.bytes = mmap.mmap(-1, READ)
+        self.bytes = mmap.mmap(-1, READ, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        with contextlib.suppress(OSError):  # a kernel without large pages
+            self.bytes.madvise(mmap.MADV_HUGEPAGE)
         self.bytes.write(bytes([1]) * READ)
         self.find = ctypes.CDLL(None).memchr
         self.find.argtypes, self.find.restype = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t], ctypes.c_void_p

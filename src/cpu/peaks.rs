@@ -6,17 +6,19 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use memmap2::MmapMut;
+
 use super::table::Kernels;
 use super::vector::Simd;
 #[cfg(target_arch = "x86_64")]
 use super::x86_64::{Avx2, Avx512};
 use crate::pool::Pool;
-use crate::{Error, Result};
+use crate::{Result, map};
 
 /// Threads, and memory to read.
 pub struct Peaks {
     pool: Pool,
-    memory: Vec<u64>,
+    memory: MmapMut,
 }
 
 /// Bytes that are read: far more than caches hold.
@@ -35,19 +37,17 @@ impl Peaks {
     /// Takes the threads, and half a gigabyte of memory.
     ///
     /// # Errors
-    /// [`Error::NoMemory`], and [`Error::InvalidArgument`] for a number of threads that a [`Pool`] does not take.
+    /// [`crate::Error::NoMemory`], and [`crate::Error::InvalidArgument`] for a number of threads that a [`Pool`] does not take.
     pub fn new(threads: usize) -> Result<Self> {
         let pool = Pool::new(threads)?;
-        let mut memory = Vec::new();
-        let no_memory = |_| Error::NoMemory { bytes: MEMORY, what: "memory to read" };
-        memory.try_reserve_exact(MEMORY / 8).map_err(no_memory)?;
-        memory.resize(MEMORY / 8, 0x0123_4567_89ab_cdef); // not zeros, which the system may keep only once
+        let mut memory = map::zeros(MEMORY, "memory to read")?;
+        memory.fill(0xa5); // not zeros, which the system may keep only once
         Ok(Self { pool, memory })
     }
 
     /// Gigabytes a second, read from memory from one end to the other by all threads.
     pub fn read(&mut self) -> f64 {
-        let memory = &self.memory;
+        let memory: &[u64] = bytemuck::cast_slice(&self.memory);
         let begin = Instant::now();
         self.pool.run(|team| {
             team.for_each(MEMORY / PIECE, |_, piece| {
