@@ -47,21 +47,21 @@ pub(super) enum Order {
 /// What sixty-four columns meet, of `NT` places, in the lanes that a format has for them. Columns that there are not add
 /// nothing to a chain, not even to -0, if the weights are zeros.
 #[derive(Clone, Copy)]
-#[repr(C)]
+#[repr(C, align(64))] // no load of the integers straddles two cache lines
 pub(super) struct Pair<const NT: usize> {
+    /// The integers, four in each.
+    q: [[[i32; 2]; 8]; NT],
     /// By place, then thirty-two columns if they are two groups, then lane.
     scale: [[[f32; 2]; 2]; NT],
     /// What makes a dot product exact that starts from it.
     start: [[[i32; 2]; 2]; NT],
     /// The scaled sum of a group's integers, which minimums are multiplied with.
     sum: [[[f32; 2]; 2]; NT],
-    /// The integers, four in each.
-    q: [[[i32; 2]; 8]; NT],
 }
 
 impl<const NT: usize> Pair<NT> {
     const NOTHING: Self =
-        Self { scale: [[[-0.0; 2]; 2]; NT], start: [[[0; 2]; 2]; NT], sum: [[[-0.0; 2]; 2]; NT], q: [[[0; 2]; 8]; NT] };
+        Self { q: [[[0; 2]; 8]; NT], scale: [[[-0.0; 2]; 2]; NT], start: [[[0; 2]; 2]; NT], sum: [[[-0.0; 2]; 2]; NT] };
 }
 
 /// One place or two of a product, arranged for each of its formats.

@@ -164,6 +164,14 @@ impl BlockRows {
         unsafe { s.load_quarters(self.base.add(offset(self.strides, row)), at) }
     }
 
+    /// Of bytes `at..at + 64` of its block, see [`Simd::load_halves_twice`].
+    #[inline(always)]
+    fn halves_twice<S: Simd>(self, s: S, row: usize, at: usize, second: bool) -> S::I {
+        assert!(at + 64 <= self.bytes, "within the block"); // as below
+        // SAFETY: as in `load`.
+        unsafe { s.load_halves_twice(self.base.add(offset(self.strides, row)), at, second) }
+    }
+
     /// The same bytes of each of its four blocks.
     #[inline(always)]
     fn blocks<S: Simd>(self, s: S, row: usize, at: usize) -> S::I {

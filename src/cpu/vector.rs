@@ -209,6 +209,16 @@ pub(crate) trait Simd: Copy {
         }
         self.load_i(bytemuck::cast_ref(&quarters))
     }
+    /// Of the sixty-four bytes at `at`, the first quarter and the third, each twice, or with `second` the second and the last.
+    ///
+    /// # Safety
+    /// They are readable.
+    #[inline(always)]
+    unsafe fn load_halves_twice(self, base: *const u8, at: usize, second: bool) -> Self::I {
+        let [first, last] = if second { [at + 16, at + 48] } else { [at, at + 32] };
+        // SAFETY: the caller's contract.
+        unsafe { self.load_quarters(base, [first, first, last, last]) }
+    }
     /// The lanes of each quarter shifted left by so many bits, zeros coming in.
     #[inline(always)]
     fn shl_quarters(self, a: Self::I, n: [u32; 4]) -> Self::I {

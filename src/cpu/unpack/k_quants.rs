@@ -129,8 +129,7 @@ fn factors_k4_four<S: Simd>(s: S, rows: BlockRows) -> FourFactors<S> {
 /// The `i % 2`th sixteen of each of groups `i / 2 * 4` and up of Q4_K and Q5_K, whose nibbles begin at `at`.
 #[inline(always)]
 fn nibbles_k4<S: Simd>(s: S, rows: BlockRows, row: usize, at: usize, i: usize) -> S::I {
-    let (first, second) = (at + 64 * (i / 2) + 16 * (i % 2), at + 64 * (i / 2) + 16 * (i % 2) + 32);
-    let bytes = rows.quarters(s, row, [first, first, second, second]);
+    let bytes = rows.halves_twice(s, row, at + 64 * (i / 2), i % 2 == 1);
     s.and(s.shr_quarters(bytes, [0, 4, 0, 4]), s.splat_i(0x0f0f_0f0f))
 }
 
