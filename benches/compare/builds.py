@@ -5,8 +5,8 @@
 
 A memory's or a clock's speed may change within seconds, as neighbours come and go, by more than a change of a kernel
 makes. Turns of some tens of milliseconds meet all of that alike: what differs by a hundredth is seen. Before and after
-each turn, all threads read half a gigabyte with a plain loop; the turns are shown together, and as the half of them with
-slow memory and the half with fast. Ratios are medians of the turns' ratios to the first build.
+each turn, all threads read half a gigabyte with a plain loop, in large pages if there are; the turns are shown together,
+and as the half of them with slow memory and the half with fast. Ratios are medians of the turns' ratios to the first build.
 """
 
 import argparse
@@ -75,8 +75,9 @@ class Memory:
 
     def __init__(self, threads):
         self.bytes = mmap.mmap(-1, READ, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        with contextlib.suppress(OSError):  # a kernel without large pages
-            self.bytes.madvise(mmap.MADV_HUGEPAGE)
+        if hasattr(mmap, "MADV_HUGEPAGE"):  # Linux, but perhaps without them
+            with contextlib.suppress(OSError):
+                self.bytes.madvise(mmap.MADV_HUGEPAGE)
         self.bytes.write(bytes([1]) * READ)
         self.find = ctypes.CDLL(None).memchr
         self.find.argtypes, self.find.restype = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t], ctypes.c_void_p
