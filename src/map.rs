@@ -30,15 +30,6 @@ unsafe impl Send for Bytes {}
 // SAFETY: as above.
 unsafe impl Sync for Bytes {}
 
-/// Zeros in memory of its own, page by page as they are touched; `what` they are for is said if there is no memory.
-pub(crate) fn zeros(len: usize, what: &'static str) -> Result<MmapMut> {
-    // (Not every system maps nothing.)
-    let map = MmapMut::map_anon(len.max(1)).map_err(|_| Error::NoMemory { bytes: len, what })?;
-    #[cfg(target_os = "linux")]
-    let _ = map.advise(Advice::HugePage); // as in `Bytes::map`
-    Ok(map)
-}
-
 /// Memory of which the first `len` bytes are in use.
 struct Filled {
     map: MmapMut,
@@ -97,7 +88,10 @@ impl Bytes {
     /// # Errors
     /// [`Error::NoMemory`], and what `fill` says.
     pub fn filled(len: usize, what: &'static str, fill: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<Bytes> {
-        let mut map = zeros(len, what)?;
+        // (Not every system maps nothing.)
+        let mut map = MmapMut::map_anon(len.max(1)).map_err(|_| Error::NoMemory { bytes: len, what })?;
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(Advice::HugePage); // as in `Bytes::map`
         fill(&mut map[..len])?;
         Ok(Bytes::from_owner(Filled { map, len }))
     }

@@ -6,19 +6,17 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use memmap2::MmapMut;
-
 use super::table::Kernels;
 use super::vector::Simd;
 #[cfg(target_arch = "x86_64")]
 use super::x86_64::{Avx2, Avx512};
 use crate::pool::Pool;
-use crate::{Result, map};
+use crate::{Bytes, Result};
 
 /// Threads, and memory to read.
 pub struct Peaks {
     pool: Pool,
-    memory: MmapMut,
+    memory: Bytes,
 }
 
 /// Bytes that are read: far more than caches hold.
@@ -40,8 +38,10 @@ impl Peaks {
     /// [`crate::Error::NoMemory`], and [`crate::Error::InvalidArgument`] for a number of threads that a [`Pool`] does not take.
     pub fn new(threads: usize) -> Result<Self> {
         let pool = Pool::new(threads)?;
-        let mut memory = map::zeros(MEMORY, "memory to read")?;
-        memory.fill(0xa5); // not zeros, which the system may keep only once
+        let memory = Bytes::filled(MEMORY, "memory to read", |memory| {
+            memory.fill(0xa5); // not zeros, which the system may keep only once
+            Ok(())
+        })?;
         Ok(Self { pool, memory })
     }
 
