@@ -250,8 +250,14 @@ impl Store {
 #[inline(always)]
 pub(super) fn fetch<S: Simd, U: Unpack>(s: S, ahead: *const u8, at: usize, near: bool) {
     let bytes = 16 * 32 * size_of::<U>() / U::LEN;
-    s.prefetch_lines(ahead.wrapping_add(at * bytes), bytes.div_ceil(64), near);
+    let ahead = ahead.wrapping_add(at * bytes);
+    s.prefetch_lines(ahead, bytes.div_ceil(64), near);
+    // Where a page begins, what is asked for waits until the page is found: it had better be looked for before.
+    s.prefetch(ahead.wrapping_add(PAGE));
 }
+
+/// Bytes of the smallest page of memory.
+const PAGE: usize = 4096;
 
 /// What sets one format's chain apart from another's, once its columns are unpacked.
 pub(super) trait Kind {

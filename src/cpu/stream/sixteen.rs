@@ -33,14 +33,18 @@ pub(in crate::cpu) unsafe fn sixteen<S: Simd, U: Unpack, const NT: usize>(s: S, 
         // (Macros, not closures: a closure that is not inlined would lose the target features.)
         macro_rules! four_rows {
             ($set:literal, $($step:literal)*) => {
+                let four = rows.rows_from(4 * $set);
                 $(if $step < const { steps::<U>() } {
                     if $step % U::Kind::GROUPS == 0 {
                         fetch::<S, U>(s, ahead, asked, false);
                         asked += 1;
                     }
+                    if $step == 0 {
+                        four.fetch_next(s, const { together::<U>() * size_of::<U>() });
+                    }
                     // SAFETY: as many pairs were seen as these blocks have.
                     let pairs = unsafe { met::<U, NT>(pairs, block * U::LEN, $step) };
-                    let dots = dots::<S, U, NT>(s, rows.rows_from(4 * $set), $step, pairs);
+                    let dots = dots::<S, U, NT>(s, four, $step, pairs);
                     for t in 0..NT {
                         all[$step][t][$set] = MaybeUninit::new(dots[t]);
                     }
