@@ -282,9 +282,11 @@ impl Simd for Avx512 {
         macro_rules! four {
             ($a:expr) => {{
                 let (q0, q1, q2, q3) = (row!(0, $a), row!(1, $a), row!(2, $a), row!(3, $a));
+                // (Into half a register, any port of a Zen core inserts what comes from memory; into a whole one, two of four.)
                 op!({
-                    let z = _mm512_inserti32x4::<1>(_mm512_castsi128_si512(q0), q1);
-                    _mm512_inserti32x4::<3>(_mm512_inserti32x4::<2>(z, q2), q3)
+                    let low = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(q0), q1);
+                    let high = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(q2), q3);
+                    _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
                 })
             }};
         }
