@@ -13,6 +13,9 @@
 //! What is asked for comes into the nearest cache there, for [`eight`] rows. On Zen 4 and Emerald Rapids it comes into the
 //! second (see [`Simd::weights_near`]), and instructions count more: [`sixteen`] rows have fewest.
 //!
+//! Formats with two bits of four groups in a byte have their rows [`side_by_side`]: of others, sixteen rows as they lie read faster from
+//! memory, whatever they do in the caches.
+//!
 //! Instruction sets with few registers have no room for sixteen rows' columns: they take [`four`] rows, whose bytes stay in
 //! the order of the file. On Zen 3 and 4, that reads as fast as a plain loop from one end to the other.
 
@@ -27,10 +30,12 @@ use super::vector::Simd;
 mod dots;
 mod eight;
 mod four;
+mod side_by_side;
 mod sixteen;
 
 use dots::COLUMNS;
 pub(super) use four::FourFactors;
+pub(super) use side_by_side::side_by_side;
 pub(super) use sixteen::{SixteenFactors, sixteen};
 
 /// Which integers of sixty-four columns meet in neighbouring lanes.
@@ -42,6 +47,8 @@ pub(super) enum Order {
     Halves,
     /// Those of four groups, sixteen of each at a time: see [`four`].
     Quarters,
+    /// All as the panels have them, and nothing is arranged.
+    Panels,
 }
 
 /// What sixty-four columns meet, of `NT` places, in the lanes that a format has for them. Columns that there are not add
@@ -127,6 +134,9 @@ impl Pairs {
 /// sixteen of them for each of four groups, and the first has their scales; where sixteen are, each has four groups.
 fn arrange<const NT: usize>(panels: &[Panel<NT>], lanes: &Lanes, pairs: &mut Vec<Pair<NT>>) -> Range<usize> {
     let (begin, order, groups) = (pairs.len(), (lanes.order)(), lanes.kind.groups());
+    if order == Order::Panels {
+        return begin..begin;
+    }
     let together = if order == Order::Quarters { COLUMNS / BLOCK } else { 2 };
     for at in (0..panels.len()).step_by(together) {
         let end = panels.len().min(at + together);
@@ -156,7 +166,7 @@ fn arrange<const NT: usize>(panels: &[Panel<NT>], lanes: &Lanes, pairs: &mut Vec
                         let (to, lane) = match order {
                             Order::Blocks => (4 * half + k, i),
                             Order::Halves => (4 * i + k, half),
-                            Order::Quarters => (4 * to + 2 * lane + k / 2, k % 2),
+                            Order::Quarters | Order::Panels => (4 * to + 2 * lane + k / 2, k % 2),
                         };
                         let q = panel.q[t][4 * half + k].map(|q| q as u8);
                         pair.q[t][to][lane] = i32::from_le_bytes(q);
@@ -215,5 +225,9 @@ pub(super) unsafe fn eight<S: Simd, U: Eight, const NT: usize>(s: S, p: Streamed
 
 /// The order in which a format's one place or two are arranged.
 pub(super) fn order<S: Simd, U: Unpack>() -> Order {
-    U::ORDER.filter(|_| S::PAIRS && (always_eight::<U>() || S::weights_near())).unwrap_or(Order::Quarters)
+    match U::ORDER {
+        Some(Order::Panels) if S::PAIRS => Order::Panels,
+        Some(order) if S::PAIRS && (always_eight::<U>() || S::weights_near()) => order,
+        _ => Order::Quarters,
+    }
 }

@@ -164,6 +164,28 @@ fn activations_too_small_to_count_are_zeros() {
 }
 
 #[test]
+fn products_of_the_smallest_numbers_that_count_are_exact() {
+    let (mut random, cols) = (Random(5), 256);
+    for ty in types().filter(|ty| ty.block_len() > 1) {
+        let mut data = random.weights(ty, 16 * cols);
+        for block in data.chunks_exact_mut(ty.block_bytes()) {
+            scales(ty).iter().for_each(|at| block[*at..at + 2].copy_from_slice(&[1, 0])); // 2^-24
+        }
+        let m = Matrix { ty, data: &data, rows: 16, cols };
+        // Thirty-two columns at a time, below the magnitude that counts and above.
+        for (at, power) in (0..cols).step_by(32).flat_map(|at| [90, 89, 88, 87].map(|power| (at, power))) {
+            let mut x = vec![0.0; cols];
+            let size = f32::from_bits((127 - power) << 23);
+            x[at..at + 32].iter_mut().zip(random.floats(32)).for_each(|(to, x)| *to = x * size);
+            let expected = product(scalar(), 1, &x, false, m);
+            for k in Kernels::available() {
+                assert_eq!(bits(&product(k, 1, &x, false, m)), bits(&expected), "{} {ty}, 2^-{power}", k.name());
+            }
+        }
+    }
+}
+
+#[test]
 fn a_feed_forward_block_is_its_three_products() {
     let mut random = Random(9);
     let (cols, hidden) = (512, 768);

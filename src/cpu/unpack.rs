@@ -5,7 +5,8 @@
 //! happens to them (mostly a tile kept for many tokens) is the [`Sink`]'s business, in `tile` and `stream`. For one token there
 //! are a row's integers as they lie, and the scales of sixteen rows or, where registers are few, of four, with the rows in the
 //! lanes: see `stream::sixteen` and `stream::four`. A format that is [`Eight`] also has a function for eight rows and two
-//! groups of columns, which one token reads from memory faster on CPUs with a large nearest cache. The scalar twin, and the
+//! groups of columns, which one token reads from memory faster on CPUs with a large nearest cache; one that has [`TwoBits`] says how
+//! they are used where they are. The scalar twin, and the
 //! picture of each format's bits, is its `Block` in `quant`.
 
 mod k_quants;
@@ -309,7 +310,7 @@ pub(super) trait Unpack: Block {
     /// those of four groups, in order; if thirty-two are, of four groups the first half of each (`i` even) or the second.
     fn integers<S: Simd>(s: S, rows: BlockRows, row: usize, i: usize) -> S::I;
 
-    /// How activations are arranged for eight rows, if the format is [`Eight`].
+    /// How activations are arranged for eight rows, if the format is [`Eight`], or for sixteen if it is [`TwoBits`].
     const ORDER: Option<Order> = None;
 
     /// Multiplies sixteen rows with one place or two, where they are not taken four at a time.
@@ -336,6 +337,45 @@ macro_rules! eight_rows {
     };
 }
 use eight_rows;
+
+/// [`Unpack::ORDER`] and [`Unpack::streamed`] for a format that has [`TwoBits`].
+macro_rules! side_by_side {
+    () => {
+        const ORDER: Option<$crate::cpu::stream::Order> = Some($crate::cpu::stream::Order::Panels);
+
+        #[inline(always)]
+        unsafe fn streamed<S: Simd, const NT: usize>(s: S, p: $crate::cpu::stream::Streamed<NT>) {
+            // SAFETY: the caller's contract.
+            unsafe { $crate::cpu::stream::side_by_side::<S, Self, NT>(s, p) }
+        }
+    };
+}
+use side_by_side;
+
+/// A format that has two bits of columns `128 h + 32 j + i` in byte `32 h + i` of some, from bit `2 j` on, and sixteen columns in a
+/// group.
+pub(super) trait TwoBits: Unpack {
+    /// Where these bytes begin.
+    const AT: usize;
+
+    /// The `n`th sixteen of them.
+    #[inline(always)]
+    fn bytes<S: Simd>(s: S, rows: BlockRows, n: usize) -> [S::I; 4] {
+        rows.load(s, Self::AT + 16 * n)
+    }
+
+    /// What there is besides.
+    type Rest<S: Simd>;
+
+    /// All of it.
+    fn rest<S: Simd>(s: S, rows: BlockRows) -> Self::Rest<S>;
+
+    /// How far a group's integers are from the lowest bits of their bytes in what [`TwoBits::group`] gives: six at most.
+    fn shift(group: usize) -> u32;
+
+    /// The integers of a group, from the sixteen bytes with its two bits, and its scale and minimum, for integers that are so far.
+    fn group<S: Simd>(s: S, bytes: &[S::I; 4], rest: &Self::Rest<S>, group: usize) -> ([S::I; 4], [S::F; 2]);
+}
 
 /// A format that also unpacks eight rows at a time.
 pub(super) trait Eight: Unpack {

@@ -1,7 +1,9 @@
 //! The formats with super-blocks of 256: small integer scales, and minimums, under one or two halves.
 
 use super::legacy::{nibbles, table, two_entries, two_halves, two_wide};
-use super::{BlockRows, Columns, Eight, FourFactors, Meet, Sink, SixteenFactors, Unpack, eight_rows};
+use super::{
+    BlockRows, Columns, Eight, FourFactors, Meet, Sink, SixteenFactors, TwoBits, Unpack, eight_rows, side_by_side,
+};
 use crate::cpu::quantized::{Halves3, Halves6, HalvesMin2, WholeMin4, WholeMin5, Wide};
 use crate::cpu::vector::Simd;
 use crate::quant::{BlockIQ4_XS, BlockQ2_K, BlockQ3_K, BlockQ4_K, BlockQ5_K, BlockQ6_K, IQ4_VALUES};
@@ -403,8 +405,56 @@ impl Unpack for BlockQ2_K {
 
     #[inline(always)]
     fn integers<S: Simd>(s: S, rows: BlockRows, row: usize, i: usize) -> S::I {
-        two_bits(s, rows, row, 16, i)
+        two_bits(s, rows, row, Self::AT, i)
     }
+
+    side_by_side!();
+}
+
+impl TwoBits for BlockQ2_K {
+    const AT: usize = 16;
+    /// Scales and minimums as bytes, and what they are multiplied with.
+    type Rest<S: Simd> = ([S::I; 4], S::F, S::F);
+
+    #[inline(always)]
+    fn rest<S: Simd>(s: S, rows: BlockRows) -> Self::Rest<S> {
+        let (d, dmin) = two_halves(s, rows.dword(s, 80));
+        (rows.load(s, 0), d, negate(s, dmin))
+    }
+
+    #[inline(always)]
+    fn shift(group: usize) -> u32 {
+        2 * (group as u32 / 2 % 4)
+    }
+
+    #[inline(always)]
+    fn group<S: Simd>(s: S, bytes: &[S::I; 4], rest: &Self::Rest<S>, group: usize) -> ([S::I; 4], [S::F; 2]) {
+        let ((both, d, dmin), mut q) = (rest, *bytes);
+        for q in &mut q {
+            *q = s.and(*q, in_bytes(s, 3, Self::shift(group)));
+        }
+        let (both, at) = (both[group / 4], 8 * (group as u32 % 4));
+        let scale = part(s, *d, both, 15, at, 0, Self::shift(group));
+        let min = match at {
+            24 => part(s, *dmin, s.shr::<4>(both), 15, 24, 0, 0), // its own place is the sign's
+            _ => part(s, *dmin, both, 15, at + 4, 0, 0),
+        };
+        (q, [scale, min])
+    }
+}
+
+/// The same bits in all bytes, `shift` from the lowest.
+#[inline(always)]
+fn in_bytes<S: Simd>(s: S, bits: u8, shift: u32) -> S::I {
+    s.splat_i(i32::from_ne_bytes([bits << shift; 4]))
+}
+
+/// d times the number in every lane of `x` that has the bits `mask` from bit `at` on, less `moved`, over 2^`shift`: exact, since all
+/// the other factors are powers of two.
+#[inline(always)]
+fn part<S: Simd>(s: S, d: S::F, x: S::I, mask: i32, at: u32, moved: i32, shift: u32) -> S::F {
+    let number = s.sub(s.to_f32(s.and(x, s.splat_i(mask << at))), s.splat((moved << at) as f32));
+    s.mul(s.mul(d, s.splat(f32::from_bits((127 - at - shift) << 23))), number)
 }
 
 /// The sixteen scales of Q3_K, 32 too much, as bytes.
@@ -467,7 +517,47 @@ impl Unpack for BlockQ3_K {
             2 => s.shr_quarters(third, [2, 2, 3, 3]),
             _ => s.shr_quarters(third, [4, 4, 5, 5]),
         };
-        s.or(two_bits(s, rows, row, 32, i), s.and(third, s.splat_i(0x0404_0404)))
+        s.or(two_bits(s, rows, row, Self::AT, i), s.and(third, s.splat_i(0x0404_0404)))
+    }
+
+    side_by_side!();
+}
+
+impl TwoBits for BlockQ3_K {
+    const AT: usize = 32;
+    /// Scales as bytes, 32 too much, and what they are multiplied with; the third bits, by sixteen bytes.
+    type Rest<S: Simd> = ([S::I; 4], S::F, [[S::I; 4]; 2]);
+
+    #[inline(always)]
+    fn rest<S: Simd>(s: S, rows: BlockRows) -> Self::Rest<S> {
+        (scales_q3(s, rows), rows.half(s, 108), [rows.load(s, 0), rows.load(s, 16)])
+    }
+
+    #[inline(always)]
+    fn shift(group: usize) -> u32 {
+        [0, 2, 4, 2][group / 2 % 4]
+    }
+
+    #[inline(always)]
+    fn group<S: Simd>(s: S, bytes: &[S::I; 4], rest: &Self::Rest<S>, group: usize) -> ([S::I; 4], [S::F; 2]) {
+        let ((scales, d, third), shift, mut q) = (rest, Self::shift(group), *bytes);
+        for (q, third) in q.iter_mut().zip(third[group % 2]) {
+            // From bit `group / 2` of its byte to above the two.
+            let third = match group / 2 {
+                0 => s.shl::<2>(third),
+                1 => s.shl::<3>(third),
+                2 => s.shl::<4>(third),
+                3 => s.shl::<1>(third),
+                4 => s.shr::<2>(third),
+                5 => s.shr::<1>(third),
+                6 => third,
+                _ => s.shr::<3>(third),
+            };
+            let two = if group / 2 % 4 == 3 { s.shr::<4>(*q) } else { *q };
+            *q = s.or(s.and(two, in_bytes(s, 3, shift)), s.and(third, in_bytes(s, 4, shift)));
+        }
+        let scale = part(s, *d, scales[group / 4], 63, 8 * (group as u32 % 4), 32, shift);
+        (q, [scale; 2])
     }
 }
 
