@@ -9,7 +9,7 @@ use crate::{Kernels, Result};
 use super::kv::Layout;
 use super::params::Params;
 use super::rope::rotate;
-use super::step::{Buffers, Step, add, linear, resize};
+use super::step::{Buffers, Step, add, add_biases, linear, resize};
 use super::weights::{Linear, Loader};
 
 /// One layer's attention: grouped queries (Ainslie et al., 2023, arXiv:2305.13245), over all positions before or over
@@ -66,6 +66,7 @@ impl Step<'_> {
         // The kernels' softmax is one of powers of two.
         let (pairs, scale) = (turns.len() / tokens, attention.scale * std::f32::consts::LOG2_E);
         team.for_each_chunk(wide, width, |t, row| {
+            add_biases(&attention.qkv, row);
             for head in row[..n_q + n_kv].chunks_exact_mut(head_dim) {
                 rotate(head, &turns[t * pairs..][..pairs]);
                 if layout.ty == KvType::Q8_0 {
@@ -116,7 +117,7 @@ impl Step<'_> {
         }
 
         linear(kernels, team, work, gguf, std::slice::from_ref(&attention.output), middle, false, h);
-        add(team, x, h, params.n_embd);
+        add(team, x, h, params.n_embd, attention.output.bias.as_deref());
     }
 }
 

@@ -174,7 +174,7 @@ impl Step<'_> {
         if let Some(positions) = positions {
             resize(h, places.len() * n_embd);
             self.team.for_each_chunk(h, n_embd, |t, h| positions.row(gguf, places[t].1, h));
-            add(self.team, x, h, n_embd);
+            add(self.team, x, h, n_embd, None);
         }
         self.buffers.places = places;
     }
@@ -221,6 +221,9 @@ impl Step<'_> {
             feed_forward(kernels, team, work, [gate, up, down].map(|linear| linear.matrix(gguf)), h);
         } else {
             linear(kernels, team, work, gguf, gate_up, h, false, wide);
+            if gate_up.iter().any(|linear| linear.bias.is_some()) {
+                team.for_each_chunk(wide, 2 * n_ff, |_, row| add_biases(gate_up, row));
+            }
             resize(middle, wide.len() / 2);
             team.for_each_chunk(middle, n_ff, |t, out| {
                 let (gate, up) = wide[2 * t * n_ff..][..2 * n_ff].split_at(n_ff);
@@ -228,7 +231,7 @@ impl Step<'_> {
             });
             linear(kernels, team, work, gguf, std::slice::from_ref(down), middle, false, h);
         }
-        add(team, x, h, self.params.n_embd);
+        add(team, x, h, self.params.n_embd, down.bias.as_deref());
     }
 
     /// x += down(GELU(up(h))).
@@ -236,9 +239,12 @@ impl Step<'_> {
         let (gguf, kernels, team, n_ff) = (self.gguf, self.kernels, self.team, self.params.n_ff);
         let Buffers { x, h, middle, work, .. } = &mut *self.buffers;
         linear(kernels, team, work, gguf, std::slice::from_ref(up), h, false, middle);
-        team.for_each_chunk(middle, n_ff, |_, row| kernels.gelu(row));
+        team.for_each_chunk(middle, n_ff, |_, row| {
+            add_biases(std::slice::from_ref(up), row);
+            kernels.gelu(row);
+        });
         linear(kernels, team, work, gguf, std::slice::from_ref(down), middle, false, h);
-        add(team, x, h, self.params.n_embd);
+        add(team, x, h, self.params.n_embd, down.bias.as_deref());
     }
 
     /// So many layers are done.
@@ -268,7 +274,11 @@ impl Step<'_> {
         }
         if !logits.is_empty() {
             let fine = self.activations == Activations::Mixed;
-            product(kernels, self.team, work, gguf, std::slice::from_ref(output), h, fine, logits);
+            let output = std::slice::from_ref(output);
+            product(kernels, self.team, work, gguf, output, h, fine, logits);
+            if output[0].bias.is_some() {
+                self.team.for_each_chunk(logits, output[0].rows, |_, row| add_biases(output, row));
+            }
         }
     }
 }
@@ -280,7 +290,8 @@ fn apply_norm(kernels: &Kernels, norm: &Norm, x: &[f32], out: &mut [f32]) {
     }
 }
 
-/// out = `[token][results of all parts side by side]`, made as long as that takes.
+/// out = `[token][results of all parts side by side]`, made as long as that takes, without their biases: who reads the results adds
+/// them, by [`add_biases`] or [`add`], while they are in the nearest cache.
 #[allow(clippy::too_many_arguments)] // most of them are machinery
 pub(super) fn linear(
     kernels: &'static Kernels,
@@ -309,24 +320,26 @@ fn product(
 ) {
     let matrices: Vec<Matrix> = parts.iter().map(|part| part.matrix(gguf)).collect();
     matmul(kernels, team, work, &matrices, x, fine, out);
-    if parts.iter().any(|part| part.bias.is_some()) {
-        team.for_each_chunk(out, parts.iter().map(|part| part.rows).sum(), |_, row| {
-            let mut at = 0;
-            for part in parts {
-                for (y, b) in row[at..].iter_mut().zip(part.bias.iter().flatten()) {
-                    *y += b;
-                }
-                at += part.rows;
-            }
-        });
+}
+
+/// Adds the parts' biases, if there are any, to one token's results of all parts side by side.
+pub(super) fn add_biases(parts: &[Linear], results: &mut [f32]) {
+    let mut at = 0;
+    for part in parts {
+        for (y, b) in results[at..].iter_mut().zip(part.bias.iter().flatten()) {
+            *y += b;
+        }
+        at += part.rows;
     }
 }
 
-/// x += y, both `[token][width]`.
-pub(super) fn add(team: &Team, x: &mut [f32], y: &[f32], width: usize) {
+/// x += y + bias, if there is one; x and y are `[token][width]`.
+pub(super) fn add(team: &Team, x: &mut [f32], y: &[f32], width: usize, bias: Option<&[f32]>) {
     team.for_each_chunk(x, width, |t, x| {
-        for (x, y) in x.iter_mut().zip(&y[t * width..][..width]) {
-            *x += y;
+        let both = x.iter_mut().zip(&y[t * width..][..width]);
+        match bias {
+            Some(bias) => both.zip(bias).for_each(|((x, y), b)| *x += y + b),
+            None => both.for_each(|(x, y)| *x += y),
         }
     });
 }
