@@ -67,7 +67,7 @@ pub(super) struct Lanes {
     pub offset: i32,
     pub kind: KindOf,
     /// [`super::stream::order`].
-    pub order: fn() -> Order,
+    pub order: fn() -> Option<Order>,
 }
 
 impl Lanes {
@@ -253,11 +253,11 @@ pub(super) fn fetch<S: Simd, U: Unpack>(s: S, ahead: *const u8, at: usize, near:
     let ahead = ahead.wrapping_add(at * bytes);
     s.prefetch_lines(ahead, bytes.div_ceil(64), near);
     // Where a page begins, what is asked for waits until the page is found: it had better be looked for before.
-    s.prefetch(ahead.wrapping_add(PAGE));
+    s.prefetch(ahead.wrapping_add(MEMORY_PAGE));
 }
 
-/// Bytes of the smallest page of memory.
-const PAGE: usize = 4096;
+/// Bytes of a small page of memory.
+const MEMORY_PAGE: usize = 4096;
 
 /// What sets one format's chain apart from another's, once its columns are unpacked.
 pub(super) trait Kind {

@@ -47,8 +47,6 @@ pub(super) enum Order {
     Halves,
     /// Those of four groups, sixteen of each at a time: see [`four`].
     Quarters,
-    /// All as the panels have them, and nothing is arranged.
-    Panels,
 }
 
 /// What sixty-four columns meet, of `NT` places, in the lanes that a format has for them. Columns that there are not add
@@ -131,12 +129,11 @@ impl Pairs {
 }
 
 /// Arranges two panels in a pair, or for [`Order::Quarters`] four in two pairs: where thirty-two columns are a group, each has
-/// sixteen of them for each of four groups, and the first has their scales; where sixteen are, each has four groups.
+/// sixteen of them for each of four groups, and the first has their scales; where sixteen are, each has four groups. Without an
+/// order, nothing.
 fn arrange<const NT: usize>(panels: &[Panel<NT>], lanes: &Lanes, pairs: &mut Vec<Pair<NT>>) -> Range<usize> {
-    let (begin, order, groups) = (pairs.len(), (lanes.order)(), lanes.kind.groups());
-    if order == Order::Panels {
-        return begin..begin;
-    }
+    let Some(order) = (lanes.order)() else { return 0..0 };
+    let (begin, groups) = (pairs.len(), lanes.kind.groups());
     let together = if order == Order::Quarters { COLUMNS / BLOCK } else { 2 };
     for at in (0..panels.len()).step_by(together) {
         let end = panels.len().min(at + together);
@@ -166,7 +163,7 @@ fn arrange<const NT: usize>(panels: &[Panel<NT>], lanes: &Lanes, pairs: &mut Vec
                         let (to, lane) = match order {
                             Order::Blocks => (4 * half + k, i),
                             Order::Halves => (4 * i + k, half),
-                            Order::Quarters | Order::Panels => (4 * to + 2 * lane + k / 2, k % 2),
+                            Order::Quarters => (4 * to + 2 * lane + k / 2, k % 2),
                         };
                         let q = panel.q[t][4 * half + k].map(|q| q as u8);
                         pair.q[t][to][lane] = i32::from_le_bytes(q);
@@ -223,11 +220,8 @@ pub(super) unsafe fn eight<S: Simd, U: Eight, const NT: usize>(s: S, p: Streamed
     }
 }
 
-/// The order in which a format's one place or two are arranged.
-pub(super) fn order<S: Simd, U: Unpack>() -> Order {
-    match U::ORDER {
-        Some(Order::Panels) if S::PAIRS => Order::Panels,
-        Some(order) if S::PAIRS && (always_eight::<U>() || S::weights_near()) => order,
-        _ => Order::Quarters,
-    }
+/// The order in which a format's one place or two are arranged; `None` if it takes them as the panels have them.
+pub(super) fn order<S: Simd, U: Unpack>() -> Option<Order> {
+    let order = if S::PAIRS { U::ORDER? } else { Order::Quarters };
+    Some(if always_eight::<U>() || S::weights_near() { order } else { Order::Quarters })
 }

@@ -5,9 +5,9 @@
 //! happens to them (mostly a tile kept for many tokens) is the [`Sink`]'s business, in `tile` and `stream`. For one token there
 //! are a row's integers as they lie, and the scales of sixteen rows or, where registers are few, of four, with the rows in the
 //! lanes: see `stream::sixteen` and `stream::four`. A format that is [`Eight`] also has a function for eight rows and two
-//! groups of columns, which one token reads from memory faster on CPUs with a large nearest cache; one that has [`TwoBits`] says how
-//! they are used where they are. The scalar twin, and the
-//! picture of each format's bits, is its `Block` in `quant`.
+//! groups of columns, which one token reads from memory faster on CPUs with a large nearest cache; one that has [`TwoBits`] has
+//! sixteen rows' integers where they are in their bytes. The scalar twin, and the picture of each format's bits, is its `Block` in
+//! `quant`.
 
 mod k_quants;
 mod legacy;
@@ -310,8 +310,8 @@ pub(super) trait Unpack: Block {
     /// those of four groups, in order; if thirty-two are, of four groups the first half of each (`i` even) or the second.
     fn integers<S: Simd>(s: S, rows: BlockRows, row: usize, i: usize) -> S::I;
 
-    /// How activations are arranged for eight rows, if the format is [`Eight`], or for sixteen if it is [`TwoBits`].
-    const ORDER: Option<Order> = None;
+    /// How activations are arranged, for eight rows if the format is [`Eight`]; `None` if they are not, for rows side by side.
+    const ORDER: Option<Order> = Some(Order::Quarters);
 
     /// Multiplies sixteen rows with one place or two, where they are not taken four at a time.
     ///
@@ -341,7 +341,7 @@ use eight_rows;
 /// [`Unpack::ORDER`] and [`Unpack::streamed`] for a format that has [`TwoBits`].
 macro_rules! side_by_side {
     () => {
-        const ORDER: Option<$crate::cpu::stream::Order> = Some($crate::cpu::stream::Order::Panels);
+        const ORDER: Option<$crate::cpu::stream::Order> = None;
 
         #[inline(always)]
         unsafe fn streamed<S: Simd, const NT: usize>(s: S, p: $crate::cpu::stream::Streamed<NT>) {

@@ -87,7 +87,8 @@ pub(crate) trait Simd: Copy {
     /// Every byte, which must be below 16, replaced by its entry.
     fn lookup(self, table: &[i8; 16], index: Self::I) -> Self::I;
 
-    /// Adds to each lane the exact dot product of its four bytes, each 0 to 127, with those of `x`.
+    /// Adds to each lane the exact dot product of its four bytes, each 0 to 127 (where lanes are [`Simd::DOTS`], 255), with those of
+    /// `x`.
     fn dot4(self, acc: Self::I, w: Self::I, x: Self::I) -> Self::I;
     /// For lanes that are not [`Simd::DOTS`]: adds to the two i16 of each lane the sums of its pairs of products.
     #[inline(always)]

@@ -449,8 +449,8 @@ fn in_bytes<S: Simd>(s: S, bits: u8, shift: u32) -> S::I {
     s.splat_i(i32::from_ne_bytes([bits << shift; 4]))
 }
 
-/// d times the number in every lane of `x` that has the bits `mask` from bit `at` on, less `moved`, over 2^`shift`: exact, since all
-/// the other factors are powers of two.
+/// d times the number in every lane of `x` that has the bits `mask` from bit `at` on, less `moved`, over 2^`shift`. It is exact: d has
+/// eleven bits, the number six, and the other factors are powers of two.
 #[inline(always)]
 fn part<S: Simd>(s: S, d: S::F, x: S::I, mask: i32, at: u32, moved: i32, shift: u32) -> S::F {
     let number = s.sub(s.to_f32(s.and(x, s.splat_i(mask << at))), s.splat((moved << at) as f32));
