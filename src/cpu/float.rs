@@ -20,7 +20,7 @@
 use std::marker::PhantomData;
 
 use super::math::padded;
-use super::quantized::{Store, put_all};
+use super::quantized::{MEMORY_PAGE, Store, put_all};
 use super::scalar::Scalar;
 use super::tile::{Sums, TOGETHER, Tile};
 use super::vector::{Simd, Task};
@@ -217,7 +217,11 @@ fn chains<S: Simd, W: Float, const R: usize, const T: usize>(
     let (bytes, near) = (16 * R * size_of::<W::Element>(), S::weights_near());
     for step in 0..whole {
         if let Some(ahead) = ahead {
-            s.prefetch_lines(ahead.wrapping_add(step * bytes), bytes.div_ceil(64), near);
+            let ahead = ahead.wrapping_add(step * bytes);
+            s.prefetch_lines(ahead, bytes.div_ceil(64), near);
+            if step % 8 == 0 {
+                s.prefetch(ahead.wrapping_add(MEMORY_PAGE)); // see [`super::quantized::fetch`]
+            }
         }
         chains = next::<S, W, R, T>(s, chains, row_steps.map(|row| &row[step]), token_steps.map(|x| &x[step]));
     }

@@ -257,7 +257,7 @@ pub(super) fn fetch<S: Simd, U: Unpack>(s: S, ahead: *const u8, at: usize, near:
 }
 
 /// Bytes of a small page of memory.
-const MEMORY_PAGE: usize = 4096;
+pub(super) const MEMORY_PAGE: usize = 4096;
 
 /// What sets one format's chain apart from another's, once its columns are unpacked.
 pub(super) trait Kind {
