@@ -13,8 +13,8 @@
 //! What is asked for comes into the nearest cache there, for [`eight`] rows. On Zen 4 and Emerald Rapids it comes into the
 //! second (see [`Simd::weights_near`]), and instructions count more: [`sixteen`] rows have fewest.
 //!
-//! Formats with two bits of four groups in a byte have their rows [`side_by_side`]: of others, sixteen rows as they lie read faster from
-//! memory, whatever they do in the caches.
+//! Formats with two bits of four groups in a byte have their rows [`side_by_side`]: of others, sixteen rows as they lie read faster
+//! from memory, whatever they do in the caches.
 //!
 //! Instruction sets with few registers have no room for sixteen rows' columns: they take [`four`] rows, whose bytes stay in
 //! the order of the file. On Zen 3 and 4, that reads as fast as a plain loop from one end to the other.
@@ -183,7 +183,7 @@ pub(super) struct Streamed<'a, const NT: usize> {
     /// What is asked for meanwhile behind the rows.
     pub ahead: *const u8,
     pub panels: &'a [Panel<NT>],
-    /// The same, arranged for the format.
+    /// The same, arranged for the format, if it has an order.
     pub pairs: &'a [Pair<NT>],
     pub sums: &'a mut [[f32; 16]; NT],
 }

@@ -221,9 +221,7 @@ impl Step<'_> {
             feed_forward(kernels, team, work, [gate, up, down].map(|linear| linear.matrix(gguf)), h);
         } else {
             linear(kernels, team, work, gguf, gate_up, h, false, wide);
-            if gate_up.iter().any(|linear| linear.bias.is_some()) {
-                team.for_each_chunk(wide, 2 * n_ff, |_, row| add_biases(gate_up, row));
-            }
+            add_all_biases(team, gate_up, wide);
             resize(middle, wide.len() / 2);
             team.for_each_chunk(middle, n_ff, |t, out| {
                 let (gate, up) = wide[2 * t * n_ff..][..2 * n_ff].split_at(n_ff);
@@ -276,9 +274,7 @@ impl Step<'_> {
             let fine = self.activations == Activations::Mixed;
             let output = std::slice::from_ref(output);
             product(kernels, self.team, work, gguf, output, h, fine, logits);
-            if output[0].bias.is_some() {
-                self.team.for_each_chunk(logits, output[0].rows, |_, row| add_biases(output, row));
-            }
+            add_all_biases(self.team, output, logits);
         }
     }
 }
@@ -330,6 +326,14 @@ pub(super) fn add_biases(parts: &[Linear], results: &mut [f32]) {
             *y += b;
         }
         at += part.rows;
+    }
+}
+
+/// The same for all tokens, where nobody reads the results soon who could do it.
+fn add_all_biases(team: &Team, parts: &[Linear], results: &mut [f32]) {
+    if parts.iter().any(|part| part.bias.is_some()) {
+        let width = parts.iter().map(|part| part.rows).sum();
+        team.for_each_chunk(results, width, |_, row| add_biases(parts, row));
     }
 }
 

@@ -49,23 +49,22 @@ pub(in crate::cpu) unsafe fn side_by_side<S: Simd, U: TwoBits, const NT: usize>(
         }
         // What comes after this half is loaded meanwhile: it is in the second cache, or on its way from there.
         macro_rules! half {
-            ($half:literal, $after:expr, $first:literal) => {
+            ($half:literal, $after:expr, $first:literal, $($j:literal)*) => {
                 let mut after = bytes;
-                half!($half, after, $after, $first, 0 1 2 3);
+                $(
+                    fetch::<S, U>(s, ahead, 8 * index + 4 * $half + $j, false);
+                    if $j % 2 == 0 {
+                        after[$j / 2] = U::bytes(s, $after, $first + $j / 2);
+                        after[$j / 2][3] = s.settled(after[$j / 2][3]);
+                    }
+                    group!($half, $j, 0);
+                    group!($half, $j, 1);
+                )*
                 bytes = after;
             };
-            ($half:literal, $to:ident, $after:expr, $first:literal, $($j:literal)*) => {$(
-                fetch::<S, U>(s, ahead, 8 * index + 4 * $half + $j, false);
-                if $j % 2 == 0 {
-                    $to[$j / 2] = U::bytes(s, $after, $first + $j / 2);
-                    $to[$j / 2][3] = s.settled($to[$j / 2][3]);
-                }
-                group!($half, $j, 0);
-                group!($half, $j, 1);
-            )*};
         }
-        half!(0, block, 2);
-        half!(1, next, 0);
+        half!(0, block, 2, 0 1 2 3);
+        half!(1, next, 0, 0 1 2 3);
         block = next;
     }
     for (sums, acc) in sums.iter_mut().zip(acc) {

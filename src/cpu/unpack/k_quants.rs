@@ -431,7 +431,7 @@ impl TwoBits for BlockQ2_K {
     fn group<S: Simd>(s: S, bytes: &[S::I; 4], rest: &Self::Rest<S>, group: usize) -> ([S::I; 4], [S::F; 2]) {
         let ((both, d, dmin), mut q) = (rest, *bytes);
         for q in &mut q {
-            *q = s.and(*q, in_bytes(s, 3, Self::shift(group)));
+            *q = s.bits::<0>(*q, 3 << Self::shift(group));
         }
         let (both, at) = (both[group / 4], 8 * (group as u32 % 4));
         let scale = part(s, *d, both, 15, at, 0, Self::shift(group));
@@ -441,12 +441,6 @@ impl TwoBits for BlockQ2_K {
         };
         (q, [scale, min])
     }
-}
-
-/// The same bits in all bytes, `shift` from the lowest.
-#[inline(always)]
-fn in_bytes<S: Simd>(s: S, bits: u8, shift: u32) -> S::I {
-    s.splat_i(i32::from_ne_bytes([bits << shift; 4]))
 }
 
 /// d times the number in every lane of `x` that has the bits `mask` from bit `at` on, less `moved`, over 2^`shift`. It is exact: d has
@@ -553,8 +547,8 @@ impl TwoBits for BlockQ3_K {
                 6 => third,
                 _ => s.shr::<3>(third),
             };
-            let two = if group / 2 % 4 == 3 { s.shr::<4>(*q) } else { *q };
-            *q = s.or(s.and(two, in_bytes(s, 3, shift)), s.and(third, in_bytes(s, 4, shift)));
+            let two = if group / 2 % 4 == 3 { s.bits::<4>(*q, 3 << shift) } else { s.bits::<0>(*q, 3 << shift) };
+            *q = s.or(two, s.bits::<0>(third, 4 << shift));
         }
         let scale = part(s, *d, scales[group / 4], 63, 8 * (group as u32 % 4), 32, shift);
         (q, [scale; 2])

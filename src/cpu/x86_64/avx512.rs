@@ -282,12 +282,7 @@ impl Simd for Avx512 {
         macro_rules! four {
             ($a:expr) => {{
                 let (q0, q1, q2, q3) = (row!(0, $a), row!(1, $a), row!(2, $a), row!(3, $a));
-                // (Into half a register, any port of a Zen core inserts what comes from memory; into a whole one, two of four.)
-                op!({
-                    let low = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(q0), q1);
-                    let high = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(q2), q3);
-                    _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
-                })
+                self.join([q0, q1, q2, q3])
             }};
         }
         self.transpose_dwords([four!(0), four!(1), four!(2), four!(3)])
@@ -313,12 +308,12 @@ impl Simd for Avx512 {
                     let first = _mm512_permutexvar_epi16(words, _mm512_loadu_si512(quarter(a).cast()));
                     _mm512_mask_loadu_epi64(first, 0b1100_0000, quarter(d.wrapping_sub(48)).cast())
                 }
-                _ => {
-                    let z = _mm512_castsi128_si512(_mm_loadu_si128(quarter(a)));
-                    let z = _mm512_inserti32x4::<1>(z, _mm_loadu_si128(quarter(b)));
-                    let z = _mm512_inserti32x4::<2>(z, _mm_loadu_si128(quarter(c)));
-                    _mm512_inserti32x4::<3>(z, _mm_loadu_si128(quarter(d)))
-                }
+                _ => self.join([
+                    _mm_loadu_si128(quarter(a)),
+                    _mm_loadu_si128(quarter(b)),
+                    _mm_loadu_si128(quarter(c)),
+                    _mm_loadu_si128(quarter(d)),
+                ]),
             }
         }
     }
@@ -428,6 +423,16 @@ impl Simd for Avx512 {
 }
 
 impl Avx512 {
+    /// Four quarters. Into half a register, any port of a Zen core inserts what comes from memory; into a whole one, two of four.
+    #[inline(always)]
+    fn join(self, [a, b, c, d]: [__m128i; 4]) -> __m512i {
+        op!({
+            let low = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(a), b);
+            let high = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(c), d);
+            _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
+        })
+    }
+
     /// A 4 x 4 transpose of dwords within each quarter.
     #[inline(always)]
     fn transpose_dwords(self, [a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
