@@ -3,11 +3,10 @@
 //! This is all that a format needs to have fast kernels on every instruction set. One function turns a block of
 //! sixteen rows into integers with the rows in the lanes, and hands them on in pieces of thirty-two columns; what then
 //! happens to them (mostly a tile kept for many tokens) is the [`Sink`]'s business, in `tile` and `stream`. For one token there
-//! are a row's integers as they lie, and the scales of sixteen rows with the rows in the
-//! lanes: see `stream::sixteen` and `stream::in_turn`. A format that is [`Eight`] also has a function for eight rows and two
-//! groups of columns, which one token reads from memory faster on CPUs with a large nearest cache; one that has [`TwoBits`] has
-//! sixteen rows' integers where they are in their bytes. The scalar twin, and the picture of each format's bits, is its `Block` in
-//! `quant`.
+//! are a row's integers as they lie, and the scales of sixteen rows with the rows in the lanes: see `stream::sixteen` and
+//! `stream::in_turn`. A format that is [`Eight`] also has a function for eight rows and two groups of columns, which one token
+//! reads from memory faster on CPUs with a large nearest cache; one that has [`TwoBits`] has sixteen rows' integers where they
+//! are in their bytes. The scalar twin, and the picture of each format's bits, is its `Block` in `quant`.
 
 mod k_quants;
 mod legacy;

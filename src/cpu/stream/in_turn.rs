@@ -12,8 +12,8 @@ use crate::cpu::panel::BLOCK;
 use crate::cpu::unpack::Unpack;
 use crate::cpu::vector::Simd;
 
-/// How many times four groups of a row are taken before the next row: 512 columns, or 256 where sixteen are a group. What is kept of them is
-/// 4 kB; with 16 kB, one token takes a fifth longer on Zen 4.
+/// How many times four groups of a row are taken before the next row: 512 columns, or 256 where sixteen are a group. What is kept of one
+/// place is 4 kB; with 16 kB, one token takes a fifth longer on Zen 4.
 const STEPS: usize = 4;
 
 /// Multiplies sixteen rows with one place or two. With a row's columns, the same of the row sixteen further are asked for (a
