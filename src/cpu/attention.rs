@@ -20,7 +20,7 @@ use bytemuck::{Pod, Zeroable};
 use super::kv::{Cache, FEW, KvType, MAX_HEAD_DIM, PAGE, Panels, Values, chains, fetch};
 use super::math::exp2;
 use super::panel::Panel;
-use super::vector::Simd;
+use super::vector::{Simd, Task};
 
 /// One key-value head in the pages of a sequence.
 pub struct HeadPages<'a> {
@@ -239,7 +239,7 @@ fn through<S: Simd, K: Cache, const N: usize, const WIDE: bool>(
             for i in 0..N {
                 running[i].seen = Seen::of(&queries[i].sees, page);
             }
-            soften(s, running, weights);
+            s.call(Soften { queries: running, weights });
         }
         let mut values = K::values(part, head.head_dim);
         let mut scaled = [Weights::NOTHING; N];
@@ -323,30 +323,38 @@ pub(super) fn merge_part<S: Simd>(s: S, so_far: &mut [f32], part: &[f32]) {
 
 /// Turns the scores that queries see into 2^(score - max), the others into zeros, and merges what that gives. One step for
 /// all queries, then the next, and without a branch on what is seen, so that none of them waits for the step before it.
-#[inline(always)]
-fn soften<S: Simd, const N: usize>(s: S, queries: &mut [Running; N], weights: &mut [Weights; N]) {
-    let mut soft = [Soft { max: 0.0, sum: 0.0 }; N];
-    for i in 0..N {
-        queries[i].seen.hide(&mut weights[i], f32::NEG_INFINITY);
-        soft[i].max = s.greatest(pairwise(weights[i].load(s), |a, b| s.max(a, b)));
-    }
-    for i in 0..N {
-        let (all, max) = (weights[i].load(s), s.splat(soft[i].max));
-        for (p, x) in weights[i].0.iter_mut().zip(all) {
-            *p = s.to_array(exp2(s, s.sub(x, max)));
+struct Soften<'a, 'b, const N: usize> {
+    queries: &'a mut [Running; N],
+    weights: &'b mut [Weights; N],
+}
+
+impl<S: Simd, const N: usize> Task<S> for Soften<'_, '_, N> {
+    #[inline(always)]
+    fn run(self, s: S) {
+        let Self { queries, weights } = self;
+        let mut soft = [Soft { max: 0.0, sum: 0.0 }; N];
+        for i in 0..N {
+            queries[i].seen.hide(&mut weights[i], f32::NEG_INFINITY);
+            soft[i].max = s.greatest(pairwise(weights[i].load(s), |a, b| s.max(a, b)));
         }
-    }
-    for i in 0..N {
-        queries[i].seen.hide(&mut weights[i], 0.0);
-        soft[i].sum = s.sum(pairwise(weights[i].load(s), |a, b| s.add(a, b)));
-    }
-    let mut so_far = soft;
-    for i in 0..N {
-        so_far[i] = queries[i].soft;
-    }
-    let factors = merge(s, &mut so_far, soft);
-    for i in 0..N {
-        (queries[i].soft, queries[i].factors) = (so_far[i], factors[i]);
+        for i in 0..N {
+            let (all, max) = (weights[i].load(s), s.splat(soft[i].max));
+            for (p, x) in weights[i].0.iter_mut().zip(all) {
+                *p = s.to_array(exp2(s, s.sub(x, max)));
+            }
+        }
+        for i in 0..N {
+            queries[i].seen.hide(&mut weights[i], 0.0);
+            soft[i].sum = s.sum(pairwise(weights[i].load(s), |a, b| s.add(a, b)));
+        }
+        let mut so_far = soft;
+        for i in 0..N {
+            so_far[i] = queries[i].soft;
+        }
+        let factors = merge(s, &mut so_far, soft);
+        for i in 0..N {
+            (queries[i].soft, queries[i].factors) = (so_far[i], factors[i]);
+        }
     }
 }
 
