@@ -8,7 +8,7 @@
 //! ```
 //!
 //! [`scalar`] is that, word for word. The SIMD code keeps sixteen rows in the lanes and walks the columns, which is
-//! the same order, or four rows by four groups, and walks the groups. One token, or two, meet the weights as they are
+//! the same order, or walks the groups once it has their dot products. One token, or two, meet the weights as they are
 //! unpacked, in registers: [`super::stream`]; for more there is [`super::tile`].
 //!
 //! How fast this can be: for thirty-two columns and a token there are eight dot products, one product of scales and one
@@ -338,7 +338,7 @@ pub(super) fn step<S: Simd, K: Kind, const NT: usize>(
             }
         } else {
             let start = dot;
-            dot = dots::<S, K, NT, false>(s, g, |t| start[t], |k| columns.q[k], |t, k| splat(s, panel.q[t][k]));
+            dot = dots::<S, K, NT, false>(s, g, 0, |t| start[t], |k| columns.q[k], |t, k| splat(s, panel.q[t][k]));
         }
         for t in 0..NT {
             acc[t] = add::<S, K, NT>(s, acc[t], dot[t], [columns.scale[g], columns.min[g]], panel, g, t);
@@ -359,20 +359,21 @@ pub(super) fn start<K: Kind, const NT: usize>(panel: &Panel<NT>, g: usize, t: us
     }
 }
 
-/// The dot products of group `g` of thirty-two columns, of `N` places that meet the same weights. Place `t`'s starts from
-/// `start(t)`; `w(k)` are the weights of columns `4k..4k + 4`, and `x(t, k)` what the place has for them. Each is asked for
+/// The dot products of group `g` of thirty-two columns, of `N` places that meet the same weights, which are `shift` bits further up than
+/// [`Kind::BITS`] says. Place `t`'s starts from `start(t)`; `w(k)` are the weights of columns `4k..4k + 4`, and `x(t, k)` what the place has for them. Each is asked for
 /// where it is needed, so that few registers hold them: if `PINNED`, in this order. (One token is faster without: what comes
 /// from memory had better be asked for early.)
 #[inline(always)]
 pub(super) fn dots<S: Simd, K: Kind, const N: usize, const PINNED: bool>(
     s: S,
     g: usize,
+    shift: u32,
     start: impl Fn(usize) -> S::I,
     w: impl Fn(usize) -> S::I,
     x: impl Fn(usize, usize) -> S::I,
 ) -> [S::I; N] {
     // How many sums of two products of such integers with those of activations fit into an i16.
-    let fit = const { i16::MAX as usize / (2 * 127 * ((1 << K::BITS) - 1)) };
+    let fit = i16::MAX as usize / (2 * 127 * (((1 << K::BITS) - 1) << shift)); // a constant, once this is inlined
     let (mut dots, mut pairs) = ([s.splat_i(0); N], [s.splat_i(0); N]);
     // (A macro, not a loop, which would not be unrolled for what `pinned` is.)
     macro_rules! steps {

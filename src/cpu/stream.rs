@@ -16,8 +16,8 @@
 //! Formats with two bits of four groups in a byte have their rows [`side_by_side`]: of others, sixteen rows as they lie read faster
 //! from memory, whatever they do in the caches.
 //!
-//! Instruction sets with few registers have no room for sixteen rows' columns: they take [`four`] rows, whose bytes stay in
-//! the order of the file. On Zen 3 and 4, that reads as fast as a plain loop from one end to the other.
+//! Instruction sets with few registers have no room for what sixteen rows meet together: they take the rows [`in_turn`], some hundred
+//! columns of each.
 
 use std::ops::Range;
 
@@ -29,14 +29,13 @@ use super::vector::Simd;
 
 mod dots;
 mod eight;
-mod four;
+mod in_turn;
 mod side_by_side;
 mod sixteen;
 
 use dots::COLUMNS;
-pub(super) use four::FourFactors;
 pub(super) use side_by_side::side_by_side;
-pub(super) use sixteen::{SixteenFactors, sixteen};
+pub(super) use sixteen::SixteenFactors;
 
 /// Which integers of sixty-four columns meet in neighbouring lanes.
 #[derive(Clone, Copy, PartialEq)]
@@ -45,7 +44,7 @@ pub(super) enum Order {
     Blocks,
     /// Those of the first half and of the second of thirty-two columns.
     Halves,
-    /// Those of four groups, sixteen of each at a time: see [`four`].
+    /// Those of four groups, sixteen of each at a time: see [`dots`].
     Quarters,
 }
 
@@ -129,17 +128,14 @@ impl Pairs {
 }
 
 /// Arranges two panels in a pair, or for [`Order::Quarters`] four in two pairs: where thirty-two columns are a group, each has
-/// sixteen of them for each of four groups, and the first has their scales; where sixteen are, each has four groups. Without an
-/// order, nothing.
+/// sixteen of them for each of four groups, and the first has their scales; where sixteen are, each has four groups. (What is left at the
+/// end of a row then meets no pair.) Without an order, nothing.
 fn arrange<const NT: usize>(panels: &[Panel<NT>], lanes: &Lanes, pairs: &mut Vec<Pair<NT>>) -> Range<usize> {
     let Some(order) = (lanes.order)() else { return 0..0 };
     let (begin, groups) = (pairs.len(), lanes.kind.groups());
     let together = if order == Order::Quarters { COLUMNS / BLOCK } else { 2 };
     for at in (0..panels.len()).step_by(together) {
-        let end = panels.len().min(at + together);
-        // At the end of a row, quarters begin earlier: see [`dots::taken`].
-        let from = if order == Order::Quarters { end.saturating_sub(together) } else { at };
-        let panels = &panels[from..end];
+        let panels = &panels[at..panels.len().min(at + together)];
         let first = pairs.len();
         pairs.resize(first + together / 2, Pair::NOTHING);
         for (i, panel) in panels.iter().enumerate() {
@@ -195,13 +191,23 @@ pub(super) struct Streamed<'a, const NT: usize> {
 #[inline(always)]
 pub(super) unsafe fn streamed<S: Simd, U: Unpack, const NT: usize>(s: S, p: Streamed<NT>) {
     // SAFETY: the caller's contract.
-    unsafe { if S::PAIRS { U::streamed(s, p) } else { four::four::<S, U, NT>(s, p) } }
+    unsafe { U::streamed(s, p) }
 }
 
-/// Whether a format that is [`Eight`] is taken so on all CPUs: one of eight bits needs next to no unpacking, and is 4 % faster on Zen 4
-/// than sixteen rows at a time.
-const fn always_eight<U: Unpack>() -> bool {
-    size_of::<U>() >= U::LEN
+/// Multiplies sixteen rows as they lie in the file, four groups of columns at a time.
+///
+/// # Safety
+/// As for [`streamed`].
+#[inline(always)]
+pub(super) unsafe fn in_order<S: Simd, U: Unpack, const NT: usize>(s: S, p: Streamed<NT>) {
+    // SAFETY: the caller's contract.
+    unsafe { if S::PAIRS { sixteen::sixteen::<S, U, NT>(s, p) } else { in_turn::in_turn::<S, U, NT>(s, p) } }
+}
+
+/// Whether a format that is [`Eight`] is taken so wherever weights come: one of eight bits needs next to no unpacking, and is 4 % faster
+/// on Zen 4 than sixteen rows at a time. It takes many registers.
+const fn always_eight<S: Simd, U: Unpack>() -> bool {
+    S::PAIRS && size_of::<U>() >= U::LEN
 }
 
 /// What a format does that is [`Eight`]: eight rows, where weights come into the nearest cache.
@@ -214,14 +220,14 @@ pub(super) unsafe fn eight<S: Simd, U: Eight, const NT: usize>(s: S, p: Streamed
     unsafe {
         match S::weights_near() {
             true => eight::eight::<S, U, NT, true>(s, p),
-            false if always_eight::<U>() => eight::eight::<S, U, NT, false>(s, p),
-            false => sixteen::<S, U, NT>(s, p),
+            false if always_eight::<S, U>() => eight::eight::<S, U, NT, false>(s, p),
+            false => in_order::<S, U, NT>(s, p),
         }
     }
 }
 
 /// The order in which a format's one place or two are arranged; `None` if it takes them as the panels have them.
 pub(super) fn order<S: Simd, U: Unpack>() -> Option<Order> {
-    let order = if S::PAIRS { U::ORDER? } else { Order::Quarters };
-    Some(if always_eight::<U>() || S::weights_near() { order } else { Order::Quarters })
+    let order = U::order::<S>()?;
+    Some(if always_eight::<S, U>() || S::weights_near() { order } else { Order::Quarters })
 }

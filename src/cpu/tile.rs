@@ -364,7 +364,7 @@ fn group<S: Simd, K: Kind>(
 ) -> [S::F; TOGETHER] {
     let start = |t: usize| s.splat_i(if K::HAS_MIN { 0 } else { starts[g][t] });
     let x = |t: usize, k: usize| splat(s, panel.q[t][k]);
-    let dot = dots::<S, K, TOGETHER, true>(s, g, start, |k| s.load_i(&block.q[k]), x);
+    let dot = dots::<S, K, TOGETHER, true>(s, g, 0, start, |k| s.load_i(&block.q[k]), x);
     let factors = [s.load(&block.scale[g]), s.load(&block.min[g])];
     for t in 0..TOGETHER {
         acc[t] = add::<S, K, _>(s, acc[t], dot[t], factors, panel, g, t);

@@ -3,11 +3,10 @@
 //! This is all that a format needs to have fast kernels on every instruction set. One function turns a block of
 //! sixteen rows into integers with the rows in the lanes, and hands them on in pieces of thirty-two columns; what then
 //! happens to them (mostly a tile kept for many tokens) is the [`Sink`]'s business, in `tile` and `stream`. For one token there
-//! are a row's integers as they lie, and the scales of sixteen rows or, where registers are few, of four, with the rows in the
-//! lanes: see `stream::sixteen` and `stream::four`. A format that is [`Eight`] also has a function for eight rows and two
-//! groups of columns, which one token reads from memory faster on CPUs with a large nearest cache; one that has [`TwoBits`] has
-//! sixteen rows' integers where they are in their bytes. The scalar twin, and the picture of each format's bits, is its `Block` in
-//! `quant`.
+//! are a row's integers as they lie, and the scales of sixteen rows with the rows in the lanes: see `stream::sixteen` and
+//! `stream::in_turn`. A format that is [`Eight`] also has a function for eight rows and two groups of columns, which one token
+//! reads from memory faster on CPUs with a large nearest cache; one that has [`TwoBits`] has sixteen rows' integers where they
+//! are in their bytes. The scalar twin, and the picture of each format's bits, is its `Block` in `quant`.
 
 mod k_quants;
 mod legacy;
@@ -15,7 +14,7 @@ mod legacy;
 use std::ops::Range;
 
 use super::quantized::Kind;
-use super::stream::{self, FourFactors, Order, SixteenFactors, Streamed};
+use super::stream::{self, Order, SixteenFactors, Streamed};
 use super::vector::{Simd, offset};
 use crate::quant::Block;
 
@@ -68,14 +67,14 @@ impl Rows {
         BlockRows { base, strides: [bytes, self.stride, 2 * self.stride], bytes }
     }
 
-    /// Block `block`, `bytes` long, of rows `row..row + 4`, and the next three if they are used.
+    /// Block `block`, `bytes` long, of row `row`, and the next three if they are used.
     ///
     /// # Safety
     /// As for [`Rows::block`], of the last block and row.
     #[inline(always)]
-    pub(super) unsafe fn four(self, row: usize, block: usize, bytes: usize) -> BlockRows {
+    pub(super) unsafe fn one(self, row: usize, block: usize, bytes: usize) -> BlockRows {
         let base = opaque(self.row(row).wrapping_add(block * bytes));
-        BlockRows { base, strides: [self.stride, 2 * self.stride, bytes], bytes }
+        BlockRows { base, strides: [0, 0, bytes], bytes }
     }
 
     /// These blocks of rows `row..row + R`, at most `N`, and zeros behind them.
@@ -125,7 +124,7 @@ fn opaque<T>(pointer: *const T) -> *const T {
     same
 }
 
-/// One block of each of sixteen rows, one or two of each of eight, or four of each of four.
+/// One block of each of sixteen rows, one or two of each of eight, or four of one row or of each of four.
 #[derive(Clone, Copy)]
 pub(super) struct BlockRows {
     base: *const u8,
@@ -136,13 +135,6 @@ pub(super) struct BlockRows {
 }
 
 impl BlockRows {
-    /// Of four rows, the first of the four blocks in every quarter.
-    #[inline(always)]
-    fn same(self) -> Self {
-        let [near, middle, _] = self.strides;
-        Self { strides: [near, middle, 0], ..self }
-    }
-
     /// The blocks of the rows from this one of sixteen on.
     #[inline(always)]
     pub(super) fn rows_from(self, row: usize) -> Self {
@@ -302,32 +294,32 @@ pub(super) trait Unpack: Block {
     /// less of, may be anything.
     fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> SixteenFactors<S>;
 
-    /// The scales and minimums of four rows, of one super-block or of four blocks of thirty-two columns: lane `4q + r` of the
-    /// `i`th holds those of group `4i + q` of row `r`. What there is less than four of, may be anything.
-    fn factors_four<S: Simd>(s: S, rows: BlockRows) -> FourFactors<S>;
-
     /// The `i`th sixty-four integers of one of these rows, with [`Unpack::OFFSET`], or wide. If sixteen columns are a group, they are
     /// those of four groups, in order; if thirty-two are, of four groups the first half of each (`i` even) or the second.
     fn integers<S: Simd>(s: S, rows: BlockRows, row: usize, i: usize) -> S::I;
 
     /// How activations are arranged, for eight rows if the format is [`Eight`]; `None` if they are not, for rows side by side.
-    const ORDER: Option<Order> = Some(Order::Quarters);
+    fn order<S: Simd>() -> Option<Order> {
+        Some(Order::Quarters)
+    }
 
-    /// Multiplies sixteen rows with one place or two, where they are not taken four at a time.
+    /// Multiplies sixteen rows with one place or two.
     ///
     /// # Safety
     /// As for [`stream::streamed`].
     #[inline(always)]
     unsafe fn streamed<S: Simd, const NT: usize>(s: S, p: Streamed<NT>) {
         // SAFETY: the caller's contract.
-        unsafe { stream::sixteen::<S, Self, NT>(s, p) }
+        unsafe { stream::in_order::<S, Self, NT>(s, p) }
     }
 }
 
-/// [`Unpack::ORDER`] and [`Unpack::streamed`] for a format that is [`Eight`].
+/// [`Unpack::order`] and [`Unpack::streamed`] for a format that is [`Eight`].
 macro_rules! eight_rows {
     ($order:ident) => {
-        const ORDER: Option<$crate::cpu::stream::Order> = Some($crate::cpu::stream::Order::$order);
+        fn order<S: Simd>() -> Option<$crate::cpu::stream::Order> {
+            Some($crate::cpu::stream::Order::$order)
+        }
 
         #[inline(always)]
         unsafe fn streamed<S: Simd, const NT: usize>(s: S, p: $crate::cpu::stream::Streamed<NT>) {
@@ -338,15 +330,22 @@ macro_rules! eight_rows {
 }
 use eight_rows;
 
-/// [`Unpack::ORDER`] and [`Unpack::streamed`] for a format that has [`TwoBits`].
+/// [`Unpack::order`] and [`Unpack::streamed`] for a format that has [`TwoBits`].
 macro_rules! side_by_side {
     () => {
-        const ORDER: Option<$crate::cpu::stream::Order> = None;
+        fn order<S: Simd>() -> Option<$crate::cpu::stream::Order> {
+            if S::DOTS || Self::ALWAYS { None } else { Some($crate::cpu::stream::Order::Quarters) }
+        }
 
         #[inline(always)]
         unsafe fn streamed<S: Simd, const NT: usize>(s: S, p: $crate::cpu::stream::Streamed<NT>) {
             // SAFETY: the caller's contract.
-            unsafe { $crate::cpu::stream::side_by_side::<S, Self, NT>(s, p) }
+            unsafe {
+                match Self::order::<S>() {
+                    None => $crate::cpu::stream::side_by_side::<S, Self, NT>(s, p),
+                    Some(_) => $crate::cpu::stream::in_order::<S, Self, NT>(s, p),
+                }
+            }
         }
     };
 }
@@ -357,6 +356,8 @@ use side_by_side;
 pub(super) trait TwoBits: Unpack {
     /// Where these bytes begin.
     const AT: usize;
+    /// Whether rows are side by side also where lanes are not [`Simd::DOTS`].
+    const ALWAYS: bool;
 
     /// The `n`th sixteen of them.
     #[inline(always)]
@@ -370,8 +371,9 @@ pub(super) trait TwoBits: Unpack {
     /// All of it.
     fn rest<S: Simd>(s: S, rows: BlockRows) -> Self::Rest<S>;
 
-    /// How far a group's integers are from the lowest bits of their bytes in what [`TwoBits::group`] gives: six at most.
-    fn shift(group: usize) -> u32;
+    /// How far a group's integers are from the lowest bits of their bytes in what [`TwoBits::group`] gives: six at most, and where lanes
+    /// are not [`Simd::DOTS`] no further than that they are below 128.
+    fn shift<S: Simd>(group: usize) -> u32;
 
     /// The integers of a group, from the sixteen bytes with its two bits, and its scale and minimum, for integers that are so far.
     fn group<S: Simd>(s: S, bytes: &[S::I; 4], rest: &Self::Rest<S>, group: usize) -> ([S::I; 4], [S::F; 2]);

@@ -7,8 +7,6 @@
 //! Methods are `inline(always)` and the kernels are entered through a function with the right `target_feature`
 //! list; without both, the intrinsics would be calls.
 
-use std::ops::Range;
-
 /// Sixteen lanes; see the module's text. Arithmetic is IEEE f32, rounded to nearest even, never reassociated.
 pub(crate) trait Simd: Copy {
     /// Sixteen f32.
@@ -241,11 +239,6 @@ pub(crate) trait Simd: Copy {
             self.load_i(bytemuck::cast_ref(&bytes))
         })
     }
-    /// Each number in the four lanes of its quarter.
-    #[inline(always)]
-    fn spread(self, x: [f32; 4]) -> Self::F {
-        self.load(&std::array::from_fn(|i| x[i / 4]))
-    }
     /// In every quarter, the sums of neighbours: two of `a`, then two of `b`.
     #[inline(always)]
     fn add_in_quarters(self, a: Self::I, b: Self::I) -> Self::I {
@@ -259,11 +252,6 @@ pub(crate) trait Simd: Copy {
     #[inline(always)]
     fn add_in_quarters_16(self, a: Self::I, b: Self::I) -> Self::I {
         self.add_in_quarters(a, b)
-    }
-    /// For each quarter in turn, and its terms in turn: `acc = a * b + acc`, rounded once.
-    #[inline(always)]
-    fn chain<const N: usize>(self, acc: [f32; 4], terms: [(Self::F, Self::F); N]) -> [f32; 4] {
-        chain_through(self, acc, terms, &(0..4))
     }
 
     /// Quarter `q` of each in result `q`.
@@ -355,28 +343,6 @@ pub(crate) unsafe fn load_four_halves<S: Simd>(s: S, base: *const u8, strides: [
         *all = unsafe { s.load_halves(base.add(k * apart), strides) };
     }
     all
-}
-
-/// [`Simd::chain`], through these quarters.
-#[inline(always)]
-pub(crate) fn chain_through<S: Simd, const N: usize>(
-    s: S,
-    mut acc: [f32; 4],
-    terms: [(S::F, S::F); N],
-    quarters: &Range<usize>,
-) -> [f32; 4] {
-    let mut arrays = [([0.0; 16], [0.0; 16]); N];
-    for (array, term) in arrays.iter_mut().zip(terms) {
-        *array = (s.to_array(term.0), s.to_array(term.1));
-    }
-    for q in quarters.clone() {
-        for (a, b) in &arrays {
-            for (i, acc) in acc.iter_mut().enumerate() {
-                *acc = a[4 * q + i].mul_add(b[4 * q + i], *acc);
-            }
-        }
-    }
-    acc
 }
 
 /// What [`Simd::call`] runs.

@@ -3,8 +3,6 @@
 //! The integers come as they lie in the file, sixteen columns of a row in a quarter of a register, and lanes are added to their
 //! neighbours until one is left of each row.
 
-use std::ops::Range;
-
 use super::Pair;
 use crate::cpu::panel::BLOCK;
 use crate::cpu::quantized::{Kind, dot4};
@@ -17,17 +15,6 @@ pub(super) const COLUMNS: usize = 4 * BLOCK;
 /// Blocks of each row that are unpacked together: super-blocks one by one, those of thirty-two columns four at a time.
 pub(super) const fn together<U: Unpack>() -> usize {
     if U::LEN == BLOCK { 4 } else { 1 }
-}
-
-/// Where the blocks of thirty-two columns from `block` on are taken, if a row has as many as are taken together, and which of
-/// their groups count: at the end of a row they begin earlier, with some that are already done.
-#[inline(always)]
-pub(super) fn taken<U: Unpack>(block: usize, blocks: usize) -> Option<(usize, Range<usize>)> {
-    match (block + together::<U>()).saturating_sub(blocks) {
-        0 => Some((block, 0..4)),
-        done if done <= block => Some((block - done, done..4)),
-        _ => None,
-    }
 }
 
 /// How many times four groups such blocks have.
@@ -47,6 +34,37 @@ pub(super) unsafe fn met<U: Unpack, const NT: usize>(pairs: &[Pair<NT>], at: usi
     unsafe { [pairs.get_unchecked(first), pairs.get_unchecked(first + 2 / U::Kind::GROUPS - 1)] }
 }
 
+/// What lanes have of the dot products of the `step`th four groups in a row's blocks, four of each group; `row` is its number among
+/// those of `rows`.
+#[inline(always)]
+pub(super) fn row_dots<S: Simd, U: Unpack, const NT: usize>(
+    s: S,
+    rows: BlockRows,
+    row: usize,
+    step: usize,
+    pairs: [&Pair<NT>; 2],
+) -> [S::I; NT] {
+    let mut dot = [s.splat_i(0); NT];
+    if U::Kind::GROUPS == 1 {
+        let w = [U::integers(s, rows, row, 2 * step), U::integers(s, rows, row, 2 * step + 1)];
+        for t in 0..NT {
+            dot[t] = whole::<S, U::Kind>(s, w, [x(s, pairs[0], t), x(s, pairs[1], t)]);
+        }
+    } else {
+        let w = U::integers(s, rows, row, step);
+        for t in 0..NT {
+            dot[t] = dot4::<S, U::Kind>(s, dot[t], w, x(s, pairs[0], t));
+        }
+    }
+    dot
+}
+
+/// From that of four rows, the dot product of group `q` of row `r` in lane `4q + r`.
+#[inline(always)]
+pub(super) fn sums<S: Simd, K: Kind, const NT: usize>(s: S, [a, b, c, d]: [[S::I; NT]; 4]) -> [S::I; NT] {
+    if K::GROUPS == 1 { neighbours::<S, K, NT, 8>(s, a, b, c, d) } else { neighbours::<S, K, NT, 4>(s, a, b, c, d) }
+}
+
 /// The dot products of the `step`th four groups in the blocks of four rows: that of group `q` of row `r` in lane `4q + r`.
 #[inline(always)]
 pub(super) fn dots<S: Simd, U: Unpack, const NT: usize>(
@@ -55,29 +73,15 @@ pub(super) fn dots<S: Simd, U: Unpack, const NT: usize>(
     step: usize,
     pairs: [&Pair<NT>; 2],
 ) -> [S::I; NT] {
-    // (Macros, not closures: a closure that is not inlined would lose the target features.)
-    macro_rules! row {
-        ($row:literal) => {{
-            let mut dot = [s.splat_i(0); NT];
-            if U::Kind::GROUPS == 1 {
-                let w = [U::integers(s, rows, $row, 2 * step), U::integers(s, rows, $row, 2 * step + 1)];
-                for t in 0..NT {
-                    dot[t] = whole::<S, U::Kind>(s, w, [x(s, pairs[0], t), x(s, pairs[1], t)]);
-                }
-            } else {
-                let w = U::integers(s, rows, $row, step);
-                for t in 0..NT {
-                    dot[t] = dot4::<S, U::Kind>(s, dot[t], w, x(s, pairs[0], t));
-                }
-            }
-            dot
-        }};
-    }
-    if U::Kind::GROUPS == 1 {
-        neighbours::<S, U::Kind, NT, 8>(s, row!(0), row!(1), row!(2), row!(3))
-    } else {
-        neighbours::<S, U::Kind, NT, 4>(s, row!(0), row!(1), row!(2), row!(3))
-    }
+    sums::<S, U::Kind, NT>(
+        s,
+        [
+            row_dots::<S, U, NT>(s, rows, 0, step, pairs),
+            row_dots::<S, U, NT>(s, rows, 1, step, pairs),
+            row_dots::<S, U, NT>(s, rows, 2, step, pairs),
+            row_dots::<S, U, NT>(s, rows, 3, step, pairs),
+        ],
+    )
 }
 
 /// The integers of place `t`.

@@ -6,12 +6,12 @@
 
 use super::Streamed;
 use crate::cpu::panel::BLOCK;
-use crate::cpu::quantized::{add, fetch, splat, start};
+use crate::cpu::quantized::{add, dots, fetch, splat, start};
 use crate::cpu::unpack::TwoBits;
 use crate::cpu::vector::Simd;
 
 /// Multiplies sixteen rows with one place or two. Meanwhile the rows behind them are asked for, one byte after the other, into the
-/// second cache, and what follows of these into the first. Only where dot products take bytes up to 255 ([`Simd::DOTS`]).
+/// second cache, and what follows of these into the first.
 ///
 /// # Safety
 /// As for [`super::streamed`].
@@ -39,10 +39,17 @@ pub(in crate::cpu) unsafe fn side_by_side<S: Simd, U: TwoBits, const NT: usize>(
                 let (q, factors) = U::group(s, &bytes[$sixteen], &rest, group);
                 let mut dot = [s.splat_i(0); NT];
                 for t in 0..NT {
-                    dot[t] = s.splat_i(start::<U::Kind, NT>(panel, $sixteen, t, U::OFFSET << U::shift(group)));
-                    for k in 0..4 {
-                        dot[t] = s.dot4(dot[t], q[k], splat(s, panel.q[t][4 * $sixteen + k]));
-                    }
+                    dot[t] = s.splat_i(start::<U::Kind, NT>(panel, $sixteen, t, U::OFFSET << U::shift::<S>(group)));
+                }
+                let dot = dots::<S, U::Kind, NT, false>(
+                    s,
+                    $sixteen,
+                    U::shift::<S>(group),
+                    |t| dot[t],
+                    |k| q[k % 4],
+                    |t, k| splat(s, panel.q[t][k]),
+                );
+                for t in 0..NT {
                     acc[t] = add::<S, U::Kind, NT>(s, acc[t], dot[t], factors, panel, $sixteen, t);
                 }
             };

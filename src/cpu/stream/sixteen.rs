@@ -5,12 +5,13 @@
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use super::dots::{COLUMNS, dots, met, steps, together};
 use super::{Pair, Streamed};
 use crate::cpu::panel::{BLOCK, Panel};
 use crate::cpu::quantized::{Kind, fetch, offset, step};
-use crate::cpu::unpack::{Columns, Sink, Unpack, unpack};
+use crate::cpu::unpack::{Columns, Rows, Sink, Unpack, unpack};
 use crate::cpu::vector::Simd;
 
 /// Multiplies sixteen rows with one place or two. Meanwhile the rows behind them are asked for, one byte after the other, into the
@@ -19,7 +20,7 @@ use crate::cpu::vector::Simd;
 /// # Safety
 /// As for [`super::streamed`].
 #[inline(always)]
-pub(in crate::cpu) unsafe fn sixteen<S: Simd, U: Unpack, const NT: usize>(s: S, p: Streamed<NT>) {
+pub(super) unsafe fn sixteen<S: Simd, U: Unpack, const NT: usize>(s: S, p: Streamed<NT>) {
     let Streamed { rows, blocks, ahead, panels, pairs, sums } = p;
     assert!(pairs.len() == (blocks * U::LEN).div_ceil(COLUMNS) * 2, "pairs for these rows");
     assert!(panels.len() == blocks * U::LEN / BLOCK, "panels for these rows");
@@ -94,9 +95,26 @@ pub(in crate::cpu) unsafe fn sixteen<S: Simd, U: Unpack, const NT: usize>(s: S, 
             chains!(&factors, 2 3);
         }
     }
-    // Blocks of thirty-two columns that are no four.
+    // SAFETY: the caller's contract.
+    unsafe { rest::<S, U, NT>(s, rows, whole..blocks, ahead, panels, acc, sums) };
+}
+
+/// The end of the rows' chains: blocks of thirty-two columns that are no four, one by one.
+///
+/// # Safety
+/// As for [`super::streamed`].
+#[inline(always)]
+pub(super) unsafe fn rest<S: Simd, U: Unpack, const NT: usize>(
+    s: S,
+    rows: Rows,
+    blocks: Range<usize>,
+    ahead: *const u8,
+    panels: &[Panel<NT>],
+    acc: [S::F; NT],
+    sums: &mut [[f32; 16]; NT],
+) {
     let mut rest = Rest::<S, U, NT> { s, panels, acc, format: PhantomData };
-    for block in whole..blocks {
+    for block in blocks {
         fetch::<S, U>(s, ahead, block, false);
         // SAFETY: the caller's contract.
         unsafe { unpack::<S, U>(s, rows, block, &mut rest) };
@@ -126,7 +144,7 @@ pub(in crate::cpu) type SixteenFactors<S> = [[<S as Simd>::F; 16]; 2];
 
 /// The chains' next steps, through four groups.
 #[inline(always)]
-fn add<S: Simd, U: Unpack, const NT: usize>(
+pub(super) fn add<S: Simd, U: Unpack, const NT: usize>(
     s: S,
     [scale, min]: &SixteenFactors<S>,
     first: usize,

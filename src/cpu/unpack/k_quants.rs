@@ -1,9 +1,7 @@
 //! The formats with super-blocks of 256: small integer scales, and minimums, under one or two halves.
 
 use super::legacy::{nibbles, table, two_entries, two_halves, two_wide};
-use super::{
-    BlockRows, Columns, Eight, FourFactors, Meet, Sink, SixteenFactors, TwoBits, Unpack, eight_rows, side_by_side,
-};
+use super::{BlockRows, Columns, Eight, Meet, Sink, SixteenFactors, TwoBits, Unpack, eight_rows, side_by_side};
 use crate::cpu::quantized::{Halves3, Halves6, HalvesMin2, WholeMin4, WholeMin5, Wide};
 use crate::cpu::vector::Simd;
 use crate::quant::{BlockIQ4_XS, BlockQ2_K, BlockQ3_K, BlockQ4_K, BlockQ5_K, BlockQ6_K, IQ4_VALUES};
@@ -67,16 +65,6 @@ fn neighbours<S: Simd>(s: S, x: [S::I; 4]) -> [S::F; 8] {
     out
 }
 
-/// Four registers of bytes as numbers: lane `4q + r` has byte `q` of it.
-#[inline(always)]
-fn by_quarter<S: Simd>(s: S, x: [S::I; 4]) -> [S::F; 4] {
-    let mut out = [s.splat(0.0); 4];
-    for g in 0..4 {
-        out[g] = s.byte::<0>(s.shr_quarters(x[g], [0, 8, 16, 24]));
-    }
-    out
-}
-
 /// The eight scales, then the eight minimums, of Q4_K and Q5_K as bytes, from the first sixteen bytes of a block.
 #[inline(always)]
 fn scales_k4<S: Simd>(s: S, [_, a, b, c]: [S::I; 4]) -> [[S::I; 2]; 2] {
@@ -119,15 +107,6 @@ fn factors_k4_eight<S: Simd>(s: S, head: [S::I; 4]) -> ([S::F; 4], [S::F; 4]) {
     with_mins(s, two_halves(s, head[0]), [a, b, c, d], [e, f, g, h])
 }
 
-/// The same for four rows: eight groups in two registers.
-#[inline(always)]
-fn factors_k4_four<S: Simd>(s: S, rows: BlockRows) -> FourFactors<S> {
-    let head = rows.same().load(s, 0);
-    let [[a, b], [c, d]] = scales_k4(s, head);
-    let [a, b, c, d] = by_quarter(s, [a, b, c, d]);
-    with_mins(s, two_halves(s, head[0]), [a, b, a, b], [c, d, c, d]).into()
-}
-
 /// The `i % 2`th sixteen of each of groups `i / 2 * 4` and up of Q4_K and Q5_K, whose nibbles begin at `at`.
 #[inline(always)]
 fn nibbles_k4<S: Simd>(s: S, rows: BlockRows, row: usize, at: usize, i: usize) -> S::I {
@@ -157,11 +136,6 @@ impl Unpack for BlockQ4_K {
     #[inline(always)]
     fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> SixteenFactors<S> {
         factors_k4(s, rows)
-    }
-
-    #[inline(always)]
-    fn factors_four<S: Simd>(s: S, rows: BlockRows) -> FourFactors<S> {
-        factors_k4_four(s, rows)
     }
 
     #[inline(always)]
@@ -219,11 +193,6 @@ impl Unpack for BlockQ5_K {
     #[inline(always)]
     fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> SixteenFactors<S> {
         factors_k4(s, rows)
-    }
-
-    #[inline(always)]
-    fn factors_four<S: Simd>(s: S, rows: BlockRows) -> FourFactors<S> {
-        factors_k4_four(s, rows)
     }
 
     #[inline(always)]
@@ -304,12 +273,6 @@ impl Unpack for BlockQ6_K {
     fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> SixteenFactors<S> {
         let d = rows.half(s, 208);
         [signed(s, d, sixteen(s, moved(s, rows.load(s, 192))), 128.0); 2]
-    }
-
-    #[inline(always)]
-    fn factors_four<S: Simd>(s: S, rows: BlockRows) -> FourFactors<S> {
-        let d = rows.same().half(s, 208);
-        [signed(s, d, by_quarter(s, moved(s, rows.same().load(s, 192))), 128.0); 2]
     }
 
     #[inline(always)]
@@ -397,13 +360,6 @@ impl Unpack for BlockQ2_K {
     }
 
     #[inline(always)]
-    fn factors_four<S: Simd>(s: S, rows: BlockRows) -> FourFactors<S> {
-        let (scale, min) = nibbles_q2(s, rows.same());
-        let head = two_halves(s, rows.same().dword(s, 80));
-        with_mins(s, head, by_quarter(s, scale), by_quarter(s, min)).into()
-    }
-
-    #[inline(always)]
     fn integers<S: Simd>(s: S, rows: BlockRows, row: usize, i: usize) -> S::I {
         two_bits(s, rows, row, Self::AT, i)
     }
@@ -413,6 +369,7 @@ impl Unpack for BlockQ2_K {
 
 impl TwoBits for BlockQ2_K {
     const AT: usize = 16;
+    const ALWAYS: bool = true;
     /// Scales and minimums as bytes, and what they are multiplied with.
     type Rest<S: Simd> = ([S::I; 4], S::F, S::F);
 
@@ -423,18 +380,20 @@ impl TwoBits for BlockQ2_K {
     }
 
     #[inline(always)]
-    fn shift(group: usize) -> u32 {
-        2 * (group as u32 / 2 % 4)
+    fn shift<S: Simd>(group: usize) -> u32 {
+        let lies = 2 * (group as u32 / 2 % 4);
+        if S::DOTS { lies } else { lies.min(4) }
     }
 
     #[inline(always)]
     fn group<S: Simd>(s: S, bytes: &[S::I; 4], rest: &Self::Rest<S>, group: usize) -> ([S::I; 4], [S::F; 2]) {
-        let ((both, d, dmin), mut q) = (rest, *bytes);
+        let ((both, d, dmin), shift, mut q) = (rest, Self::shift::<S>(group), *bytes);
         for q in &mut q {
-            *q = s.bits::<0>(*q, 3 << Self::shift(group));
+            let is_moved = !S::DOTS && group / 2 % 4 == 3;
+            *q = if is_moved { s.bits::<2>(*q, 3 << shift) } else { s.bits::<0>(*q, 3 << shift) };
         }
         let (both, at) = (both[group / 4], 8 * (group as u32 % 4));
-        let scale = part(s, *d, both, 15, at, 0, Self::shift(group));
+        let scale = part(s, *d, both, 15, at, 0, shift);
         let min = match at {
             24 => part(s, *dmin, s.shr::<4>(both), 15, 24, 0, 0), // its own place is the sign's
             _ => part(s, *dmin, both, 15, at + 4, 0, 0),
@@ -497,12 +456,6 @@ impl Unpack for BlockQ3_K {
     }
 
     #[inline(always)]
-    fn factors_four<S: Simd>(s: S, rows: BlockRows) -> FourFactors<S> {
-        let d = rows.same().half(s, 108);
-        [signed(s, d, by_quarter(s, scales_q3(s, rows.same())), 32.0); 2]
-    }
-
-    #[inline(always)]
     fn integers<S: Simd>(s: S, rows: BlockRows, row: usize, i: usize) -> S::I {
         let third = rows.quarters(s, row, [0, 16, 0, 16]);
         let third = match i {
@@ -519,6 +472,8 @@ impl Unpack for BlockQ3_K {
 
 impl TwoBits for BlockQ3_K {
     const AT: usize = 32;
+    // With AVX2, where third bits take more instructions than transposing saves, rows in turn are a tenth faster.
+    const ALWAYS: bool = false;
     /// Scales as bytes, 32 too much, and what they are multiplied with; the third bits, by sixteen bytes.
     type Rest<S: Simd> = ([S::I; 4], S::F, [[S::I; 4]; 2]);
 
@@ -528,13 +483,13 @@ impl TwoBits for BlockQ3_K {
     }
 
     #[inline(always)]
-    fn shift(group: usize) -> u32 {
+    fn shift<S: Simd>(group: usize) -> u32 {
         [0, 2, 4, 2][group / 2 % 4]
     }
 
     #[inline(always)]
     fn group<S: Simd>(s: S, bytes: &[S::I; 4], rest: &Self::Rest<S>, group: usize) -> ([S::I; 4], [S::F; 2]) {
-        let ((scales, d, third), shift, mut q) = (rest, Self::shift(group), *bytes);
+        let ((scales, d, third), shift, mut q) = (rest, Self::shift::<S>(group), *bytes);
         for (q, third) in q.iter_mut().zip(third[group % 2]) {
             // From bit `group / 2` of its byte to above the two.
             let third = match group / 2 {
@@ -582,20 +537,6 @@ impl Unpack for BlockIQ4_XS {
             *scale = s.mul(d, s.sub(s.to_f32(both), s.splat(32.0)));
         }
         [padded(scales); 2]
-    }
-
-    #[inline(always)]
-    fn factors_four<S: Simd>(s: S, rows: BlockRows) -> FourFactors<S> {
-        let head = rows.same().load(s, 0);
-        let d = s.low_f16(head[0]);
-        let mut scale = [d; 4];
-        for half in 0..2 {
-            let low = s.shr_quarters(head[1], [0, 4, 8, 12].map(|n| 16 * half + n));
-            let high = s.shr_quarters(head[0], [0, 2, 4, 6].map(|n| 16 + 8 * half + n));
-            let both = s.or(s.and(low, s.splat_i(15)), s.shl::<4>(s.and(high, s.splat_i(3))));
-            scale[half as usize] = s.mul(d, s.sub(s.to_f32(both), s.splat(32.0)));
-        }
-        [scale; 2]
     }
 
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! The formats with blocks of thirty-two: one scale, perhaps a minimum, then the integers.
 
-use super::{BlockRows, Columns, Eight, FourFactors, Meet, Sink, SixteenFactors, Unpack, eight_rows};
+use super::{BlockRows, Columns, Eight, Meet, Sink, SixteenFactors, Unpack, eight_rows};
 use crate::cpu::quantized::{Whole4, Whole5, WholeMin4, WholeMin5, Wide};
 use crate::cpu::vector::Simd;
 use crate::quant::{
@@ -80,12 +80,6 @@ macro_rules! one_piece {
                     }
                 }
                 all
-            }
-
-            #[inline(always)]
-            fn factors_four<S: Simd>($s: S, $rows: BlockRows) -> FourFactors<S> {
-                let (scale, min) = $factors;
-                [[scale; 4], [min; 4]]
             }
 
             #[inline(always)]

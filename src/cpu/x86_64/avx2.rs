@@ -319,24 +319,6 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn chain<const N: usize>(self, mut acc: [f32; 4], terms: [([__m256; 2], [__m256; 2]); N]) -> [f32; 4] {
-        op!({
-            let mut quarter = _mm_loadu_ps(acc.as_ptr());
-            for half in 0..2 {
-                for (a, b) in terms {
-                    let (a, b) = (_mm256_castps256_ps128(a[half]), _mm256_castps256_ps128(b[half]));
-                    quarter = _mm_fmadd_ps(a, b, quarter);
-                }
-                for (a, b) in terms {
-                    let (a, b) = (_mm256_extractf128_ps::<1>(a[half]), _mm256_extractf128_ps::<1>(b[half]));
-                    quarter = _mm_fmadd_ps(a, b, quarter);
-                }
-            }
-            _mm_storeu_ps(acc.as_mut_ptr(), quarter);
-        });
-        acc
-    }
-    #[inline(always)]
     unsafe fn load_quarters(self, base: *const u8, at: [usize; 4]) -> [__m256i; 2] {
         macro_rules! two {
             ($a:expr, $b:expr) => {
@@ -376,17 +358,6 @@ impl Simd for Avx2 {
         })
     }
     #[inline(always)]
-    fn spread(self, x: [f32; 4]) -> [__m256; 2] {
-        op!({
-            let (a, b) = (_mm_setr_ps(x[0], x[1], 0.0, 0.0), _mm_setr_ps(x[2], x[3], 0.0, 0.0));
-            let lanes = _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1);
-            [
-                _mm256_permutevar_ps(_mm256_castpd_ps(_mm256_broadcastsd_pd(_mm_castps_pd(a))), lanes),
-                _mm256_permutevar_ps(_mm256_castpd_ps(_mm256_broadcastsd_pd(_mm_castps_pd(b))), lanes),
-            ]
-        })
-    }
-    #[inline(always)]
     fn add_in_quarters(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
         both!(_mm256_hadd_epi32, a, b)
     }
@@ -395,6 +366,18 @@ impl Simd for Avx2 {
         let ones = op!(_mm256_set1_epi16(1));
         let packed = both!(_mm256_packs_epi32, a, b);
         both!(_mm256_madd_epi16, packed, [ones; 2])
+    }
+    #[inline(always)]
+    fn transpose_quarters(self, [a, b, c, d]: [[__m256i; 2]; 4]) -> [[__m256i; 2]; 4] {
+        macro_rules! quarter {
+            ($half:literal, $lanes:literal) => {
+                op!([
+                    _mm256_permute2x128_si256::<$lanes>(a[$half], b[$half]),
+                    _mm256_permute2x128_si256::<$lanes>(c[$half], d[$half])
+                ])
+            };
+        }
+        [quarter!(0, 0x20), quarter!(0, 0x31), quarter!(1, 0x20), quarter!(1, 0x31)]
     }
     #[inline(always)]
     unsafe fn load_dwords(self, base: *const u8, strides: [usize; 3]) -> [__m256i; 2] {
