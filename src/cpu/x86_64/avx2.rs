@@ -317,6 +317,20 @@ impl Simd for Avx2 {
         let (w, x) = (both!(_mm256_abs_epi8, w), both!(_mm256_sign_epi8, x, w));
         self.add_pair_sums(acc, both!(_mm256_maddubs_epi16, w, x))
     }
+    #[inline(always)]
+    fn even_odd(self, x: [__m256i; 2]) -> [[__m256i; 2]; 2] {
+        op!({
+            let high = [_mm256_slli_epi16::<8>(x[0]), _mm256_slli_epi16::<8>(x[1])];
+            [
+                [_mm256_srai_epi16::<8>(high[0]), _mm256_srai_epi16::<8>(high[1])],
+                [_mm256_srai_epi16::<8>(x[0]), _mm256_srai_epi16::<8>(x[1])],
+            ]
+        })
+    }
+    #[inline(always)]
+    fn dot2(self, acc: [__m256i; 2], w: [__m256i; 2], x: [__m256i; 2]) -> [__m256i; 2] {
+        self.add_i(acc, both!(_mm256_madd_epi16, w, x))
+    }
 
     #[inline(always)]
     unsafe fn load_quarters(self, base: *const u8, at: [usize; 4]) -> [__m256i; 2] {
