@@ -117,22 +117,6 @@ pub(crate) trait Simd: Copy {
     /// `x` (-127 to 127), plus [`Simd::WIDE_OFFSET`] times the sum of `x`.
     fn dot4_wide(self, acc: Self::I, w: Self::I, x: Self::I) -> Self::I;
 
-    /// The four signed bytes of each lane as i16, two in a lane: the first and the third, then the second and the last.
-    #[inline(always)]
-    fn even_odd(self, x: Self::I) -> [Self::I; 2] {
-        let bytes = self.to_array_i(x).map(u32::to_le_bytes);
-        let wide = |byte: u8| u32::from(i16::from(byte as i8) as u16);
-        [0, 1].map(|i| self.load_i(&bytes.map(|x| wide(x[i]) | wide(x[i + 2]) << 16)))
-    }
-    /// Adds to each lane the dot product of its two i16 with those of `x`.
-    #[inline(always)]
-    fn dot2(self, acc: Self::I, w: Self::I, x: Self::I) -> Self::I {
-        let product = |w: u32, x: u32| i32::from(w as i16) * i32::from(x as i16);
-        let (w, x) = (self.to_array_i(w), self.to_array_i(x));
-        let dot = |i: usize| product(w[i], x[i]).wrapping_add(product(w[i] >> 16, x[i] >> 16)) as u32;
-        self.add_i(acc, self.load_i(&std::array::from_fn(dot)))
-    }
-
     /// Sixteen bytes from each of sixteen places, transposed: lane `4f + 2m + n` of result `g` holds bytes `4g..4g + 4`
     /// from `base + f * far + m * middle + n * near` on; `strides` are near, middle and far.
     ///
@@ -176,6 +160,24 @@ pub(crate) trait Simd: Copy {
     unsafe fn load_four_halves(self, base: *const u8, strides: [usize; 3], apart: usize) -> [Self::F; 4] {
         // SAFETY: the caller's contract.
         unsafe { load_four_halves(self, base, strides, apart) }
+    }
+
+    // What products of eight bits by eight take as numbers of sixteen, where lanes are not [`Simd::DOTS`].
+
+    /// The four signed bytes of each lane as i16, two in a lane: the first and the third, then the second and the last.
+    #[inline(always)]
+    fn even_odd(self, x: Self::I) -> [Self::I; 2] {
+        let bytes = self.to_array_i(x).map(u32::to_le_bytes);
+        let wide = |byte: u8| u32::from(i16::from(byte as i8) as u16);
+        [0, 1].map(|i| self.load_i(&bytes.map(|x| wide(x[i]) | wide(x[i + 2]) << 16)))
+    }
+    /// Adds to each lane the dot product of its two i16 with those of `x`.
+    #[inline(always)]
+    fn dot2(self, acc: Self::I, w: Self::I, x: Self::I) -> Self::I {
+        let product = |w: u32, x: u32| i32::from(w as i16) * i32::from(x as i16);
+        let (w, x) = (self.to_array_i(w), self.to_array_i(x));
+        let dot = |i: usize| product(w[i], x[i]).wrapping_add(product(w[i] >> 16, x[i] >> 16)) as u32;
+        self.add_i(acc, self.load_i(&std::array::from_fn(dot)))
     }
 
     // What lanes that hold pairs of neighbours need, where there are `PAIRS`.
