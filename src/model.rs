@@ -1,7 +1,7 @@
 //! Models, and sessions that run them.
 //!
-//! A family (`gpt1`, `gpt2`, `llama`) names its weights and puts its forward pass together from the blocks in `step`; the rest
-//! is shared. Adding one is a file and a line in `Family`.
+//! A family (`gpt1`, `gpt2`, `llama`) names its weights and puts its forward pass together from the blocks in `step`;
+//! the rest is shared. Adding one is a file and a line in `Family`.
 
 mod attention;
 mod batch;

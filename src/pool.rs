@@ -1,8 +1,8 @@
 //! Worker threads for one forward step at a time.
 //!
-//! Inside [`Pool::run`], the calling thread runs ordinary sequential code and hands loops to the [`Team`]; between loops the
-//! workers spin for a moment, so that a loop costs about as much as a barrier, then park. Nobody ever yields: beside a process
-//! that keeps the core busy, that gives away all of a time slice.
+//! Inside [`Pool::run`], the calling thread runs ordinary sequential code and hands loops to the [`Team`]; between
+//! loops the workers spin for a moment, so that a loop costs about as much as a barrier, then park. Nobody ever yields:
+//! beside a process that keeps the core busy, that gives away all of a time slice.
 //!
 //! Iterations ("pieces") are dealt out as one contiguous range to each thread, so that what a thread prefetches is what it
 //! uses next; whoever is done takes pieces of the others. So a slow core does fewer, and a worker that the system has not

@@ -3,9 +3,9 @@
 //! A score is one chain over head_dim with the keys in the lanes, an output one chain over positions with the dimensions
 //! in the lanes, for which pages are laid out as [`super::kv`] says. No horizontal sum is needed.
 //!
-//! The softmax of a page is computed on its own, with powers of two, since queries come multiplied with log2(e): m = max score,
-//! p = 2^(score - m), l = sum of p, o = sum of p * value; pages are then merged in order (Milakov and Gimelshein, 2018,
-//! arXiv:1805.02867):
+//! The softmax of a page is computed on its own, with powers of two, since queries come multiplied with log2(e): m =
+//! max score, p = 2^(score - m), l = sum of p, o = sum of p * value; pages are then merged in order (Milakov and
+//! Gimelshein, 2018, arXiv:1805.02867):
 //!
 //! ```text
 //! M' = max(M, m)    a = 2^(M - M')    b = 2^(m - M')    L' = fma(L, a, l * b)    O' = fma(O, a, o * b)
@@ -92,9 +92,9 @@ pub struct Room {
 /// Queries that go through a page together at most: what they have on their way stays in the second cache.
 const SHARING: usize = 96;
 
-/// Computes attention for all queries, a few at a time so that they share what is loaded. Many go through each page together, and
-/// share the widening of numbers, too: on Intel's CPUs, that takes a fifth of the time of eight, since it goes to the ports of
-/// multiply-adds.
+/// Computes attention for all queries, a few at a time so that they share what is loaded. Many go through each page
+/// together, and share the widening of numbers, too: on Intel's CPUs, that takes a fifth of the time of eight, since it
+/// goes to the ports of multiply-adds.
 #[inline(always)]
 pub(super) fn attend<S: Simd, K: Cache>(s: S, head: &HeadPages, queries: &mut [Query], room: &mut Room) {
     let mut rest = queries;

@@ -10,9 +10,9 @@
 //! [`scalar`] is that, word for word. The SIMD code has the chains in the lanes, so rows meet tokens as both lie in memory:
 //! nothing changes lanes but the sums, in the end.
 //!
-//! One token reads the weights nearly from one end to the other, two rows at a time. Several meet four rows at a time, four by
-//! four: sixteen registers of chains, and every load serves four of them. Without so many registers, it is two rows by three
-//! tokens.
+//! One token reads the weights nearly from one end to the other, two rows at a time. Several meet four rows at a time,
+//! four by four: sixteen registers of chains, and every load serves four of them. Without so many registers, it is two
+//! rows by three tokens.
 //!
 //! A product takes a fused multiply-add for every sixteen weights, so that two a cycle are the limit: a prompt reaches
 //! more than eight tenths of it.

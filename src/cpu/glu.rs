@@ -99,8 +99,8 @@ pub(super) unsafe fn plain(p: &Glu, first: usize, last: usize, _tile: &mut Tile)
     }
 }
 
-/// Thirty-two elements from `row` on of all places, `N` of which share a panel, from the results of gate and up by place. Free
-/// places have the last one's, which nobody asks for.
+/// Thirty-two elements from `row` on of all places, `N` of which share a panel, from the results of gate and up by
+/// place. Free places have the last one's, which nobody asks for.
 fn gated<const N: usize>(p: &Glu, row: usize, results: [&[[[f32; 16]; 2]]; 2]) {
     for group in 0..p.x.places.div_ceil(N) {
         let rows =
@@ -131,7 +131,8 @@ pub(super) unsafe fn simd<S: Simd>(s: S, p: &Glu, first: usize, last: usize, til
     }
 }
 
-/// What is done once thirty-two rows of both matrices were multiplied with the places of a panel: the same code for all formats.
+/// What is done once thirty-two rows of both matrices were multiplied with the places of a panel: the same code for all
+/// formats.
 struct Gated<'a, const N: usize> {
     out: &'a Hidden,
     group: usize,

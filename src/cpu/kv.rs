@@ -307,8 +307,8 @@ impl<T: Float> Cache for T {
     }
 }
 
-/// The scores of two neighbouring tiles of keys, `[2][head_dim]`: each is one chain over head_dim. A few queries ask for what
-/// lies at `next` meanwhile, as many bytes.
+/// The scores of two neighbouring tiles of keys, `[2][head_dim]`: each is one chain over head_dim. A few queries ask
+/// for what lies at `next` meanwhile, as many bytes.
 #[inline(always)]
 pub(super) fn chains<S: Simd, T: Float, const N: usize>(
     s: S,

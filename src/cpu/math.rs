@@ -30,8 +30,8 @@ pub(super) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
 
 /// 2 to the power of `x`, for `x` from -100 on, at most 127; of all below, 2^-100. At most 2 units in the last place off.
 ///
-/// x = n + r with |r| <= 1/2, both exact, then a polynomial for 2^r (S. L. Moshier, Cephes `exp2f`), in whose exponent bits n is
-/// added.
+/// x = n + r with |r| <= 1/2, both exact, then a polynomial for 2^r (S. L. Moshier, Cephes `exp2f`), in whose exponent
+/// bits n is added.
 #[inline(always)]
 pub(super) fn exp2<S: Simd>(s: S, x: S::F) -> S::F {
     let magic = s.splat(MAGIC);

@@ -115,8 +115,8 @@ enum Job<'a> {
 /// Rows that a thread takes at a time, at most; a multiple of every kernel's own group.
 const PIECE: usize = 64;
 
-/// From so many tokens on, thirty-two rows are work enough for a piece: the smaller they are, the less the others wait for the
-/// last one.
+/// From so many tokens on, thirty-two rows are work enough for a piece: the smaller they are, the less the others wait
+/// for the last one.
 const MANY: usize = 16;
 
 /// Multiplies the same tokens, `x` as `[token][col]`, by several matrices of `cols` columns. Their results lie side by

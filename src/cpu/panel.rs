@@ -1,8 +1,9 @@
 //! Activations as integers: what quantized weights are multiplied with.
 //!
-//! Thirty-two values share an f32 scale, the greatest magnitude over 127, or zero if that magnitude is below 2^-88; each is the
-//! nearest integer (ties to even) of value / scale. A [`Panel`] holds the same thirty-two positions of several tokens side by
-//! side, in the order in which a matmul reads them, with the sums that weights with an offset or a minimum need.
+//! Thirty-two values share an f32 scale, the greatest magnitude over 127, or zero if that magnitude is below 2^-88;
+//! each is the nearest integer (ties to even) of value / scale. A [`Panel`] holds the same thirty-two positions of
+//! several tokens side by side, in the order in which a matmul reads them, with the sums that weights with an offset or
+//! a minimum need.
 //!
 //! A token that is to be fine, to sixteen bits, has two places: what the rounding of the first leaves is rounded once more
 //! in the second, with a scale of its own. Each is multiplied as if it were a token, and the two results are added.
@@ -10,9 +11,9 @@
 use super::math::MAGIC;
 use super::vector::Simd;
 
-/// 2^-88: thirty-two values that are all smaller count as zeros. The products of their scale with those of weights, 2^-24 at least,
-/// or with a 64th of them ([`super::unpack::TwoBits`]), could be subnormal numbers, which are less exact, and cost a fused
-/// multiply-add tens of cycles; a SwiGLU makes many of them of large gates.
+/// 2^-88: thirty-two values that are all smaller count as zeros. The products of their scale with those of weights,
+/// 2^-24 at least, or with a 64th of them ([`super::unpack::TwoBits`]), could be subnormal numbers, which are less
+/// exact, and cost a fused multiply-add tens of cycles; a SwiGLU makes many of them of large gates.
 const TINY: f32 = f32::from_bits((127 - 88) << 23);
 
 /// What integers of weights have too much where instructions want one factor unsigned: enough for those of any format.

@@ -23,8 +23,8 @@ pub struct Peaks {
 const MEMORY: usize = 512 << 20;
 /// Bytes that a thread takes at a time.
 const PIECE: usize = 1 << 20;
-/// Chains in a piece of work. As many of them at a time as stay in registers, which is more than latency times instructions a
-/// cycle.
+/// Chains in a piece of work. As many of them at a time as stay in registers, which is more than latency times
+/// instructions a cycle.
 const CHAINS: usize = 12;
 /// Steps of each chain in a piece of work: a fraction of a millisecond.
 const STEPS: usize = 20_000;
@@ -35,7 +35,8 @@ impl Peaks {
     /// Takes the threads, and half a gigabyte of memory.
     ///
     /// # Errors
-    /// [`crate::Error::NoMemory`], and [`crate::Error::InvalidArgument`] for a number of threads that a [`Pool`] does not take.
+    /// [`crate::Error::NoMemory`], and [`crate::Error::InvalidArgument`] for a number of threads that a [`Pool`] does
+    /// not take.
     pub fn new(threads: usize) -> Result<Self> {
         let pool = Pool::new(threads)?;
         let memory = Bytes::filled(MEMORY, "memory to read", |memory| {

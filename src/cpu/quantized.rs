@@ -244,9 +244,9 @@ impl Store {
 }
 
 /// Asks for as many bytes at `ahead` as thirty-two columns of sixteen rows take, or sixty-four of eight, the `at`th of
-/// them. Streams a row apart defeat the hardware's prefetcher, but the next rows are contiguous. A few lines at a time: all of a
-/// super-block's at once would fill the queues that the loads here wait in. As many for all columns: a line that two
-/// ask for costs less than finding that out.
+/// them. Streams a row apart defeat the hardware's prefetcher, but the next rows are contiguous. A few lines at a time:
+/// all of a super-block's at once would fill the queues that the loads here wait in. As many for all columns: a line
+/// that two ask for costs less than finding that out.
 #[inline(always)]
 pub(super) fn fetch<S: Simd, U: Unpack>(s: S, ahead: *const u8, at: usize, near: bool) {
     let bytes = 16 * 32 * size_of::<U>() / U::LEN;
@@ -359,10 +359,11 @@ pub(super) fn start<K: Kind, const NT: usize>(panel: &Panel<NT>, g: usize, t: us
     }
 }
 
-/// The dot products of group `g` of thirty-two columns, of `N` places that meet the same weights, which are `shift` bits further up than
-/// [`Kind::BITS`] says. Place `t`'s starts from `start(t)`; `w(k)` are the weights of columns `4k..4k + 4`, and `x(t, k)` what the place has for them. Each is asked for
-/// where it is needed, so that few registers hold them: if `PINNED`, in this order. (One token is faster without: what comes
-/// from memory had better be asked for early.)
+/// The dot products of group `g` of thirty-two columns, of `N` places that meet the same weights, which are `shift`
+/// bits further up than [`Kind::BITS`] says. Place `t`'s starts from `start(t)`; `w(k)` are the weights of columns
+/// `4k..4k + 4`, and `x(t, k)` what the place has for them. Each is asked for where it is needed, so that few registers
+/// hold them: if `PINNED`, in this order. (One token is faster without: what comes from memory had better be asked for
+/// early.)
 #[inline(always)]
 pub(super) fn dots<S: Simd, K: Kind, const N: usize, const PINNED: bool>(
     s: S,

@@ -1,9 +1,8 @@
 //! Products of one place or two: the weights stream from memory and are met as they are unpacked, in registers.
 //!
-//! One token waits for memory, if unpacking does not take longer, so what counts is the order in which bytes are asked for, and
-//! the number of instructions beside that.
-//! On Zen 5, where two cores read 68 GB/s from one end to the other, or 44 while neighbours are busy, and beside
-//! as many instructions as a kernel has:
+//! One token waits for memory, if unpacking does not take longer, so what counts is the order in which bytes are asked
+//! for, and the number of instructions beside that. On Zen 5, where two cores read 68 GB/s from one end to the other,
+//! or 44 while neighbours are busy, and beside as many instructions as a kernel has:
 //!
 //! - sixteen rows side by side, while the next sixteen are asked for, one byte after the other: 55, or 36. Without
 //!   that it is 40. Both sixteens do not fit into the nearest cache, so much is fetched into it twice;
@@ -13,11 +12,11 @@
 //! What is asked for comes into the nearest cache there, for [`eight`] rows. On Zen 4 and Emerald Rapids it comes into the
 //! second (see [`Simd::weights_near`]), and instructions count more: [`sixteen`] rows have fewest.
 //!
-//! Formats with two bits of four groups in a byte have their rows [`side_by_side`]: of others, sixteen rows as they lie read faster
-//! from memory, whatever they do in the caches.
+//! Formats with two bits of four groups in a byte have their rows [`side_by_side`]: of others, sixteen rows as they lie
+//! read faster from memory, whatever they do in the caches.
 //!
-//! Instruction sets with few registers have no room for what sixteen rows meet together: they take the rows [`in_turn`], some hundred
-//! columns of each.
+//! Instruction sets with few registers have no room for what sixteen rows meet together: they take the rows
+//! [`in_turn`], some hundred columns of each.
 
 use std::ops::Range;
 
@@ -127,9 +126,9 @@ impl Pairs {
     }
 }
 
-/// Arranges two panels in a pair, or for [`Order::Quarters`] four in two pairs: where thirty-two columns are a group, each has
-/// sixteen of them for each of four groups, and the first has their scales; where sixteen are, each has four groups. (What is left at the
-/// end of a row then meets no pair.) Without an order, nothing.
+/// Arranges two panels in a pair, or for [`Order::Quarters`] four in two pairs: where thirty-two columns are a group,
+/// each has sixteen of them for each of four groups, and the first has their scales; where sixteen are, each has four
+/// groups. (What is left at the end of a row then meets no pair.) Without an order, nothing.
 fn arrange<const NT: usize>(panels: &[Panel<NT>], lanes: &Lanes, pairs: &mut Vec<Pair<NT>>) -> Range<usize> {
     let Some(order) = (lanes.order)() else { return 0..0 };
     let (begin, groups) = (pairs.len(), lanes.kind.groups());
@@ -204,8 +203,8 @@ pub(super) unsafe fn in_order<S: Simd, U: Unpack, const NT: usize>(s: S, p: Stre
     unsafe { if S::PAIRS { sixteen::sixteen::<S, U, NT>(s, p) } else { in_turn::in_turn::<S, U, NT>(s, p) } }
 }
 
-/// Whether a format that is [`Eight`] is taken so wherever weights come: one of eight bits needs next to no unpacking, and is 4 % faster
-/// on Zen 4 than sixteen rows at a time. It takes many registers.
+/// Whether a format that is [`Eight`] is taken so wherever weights come: one of eight bits needs next to no unpacking,
+/// and is 4 % faster on Zen 4 than sixteen rows at a time. It takes many registers.
 const fn always_eight<S: Simd, U: Unpack>() -> bool {
     S::PAIRS && size_of::<U>() >= U::LEN
 }

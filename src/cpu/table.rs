@@ -279,7 +279,8 @@ impl Kernels {
         unsafe { (self.kv[ty as usize].store)(part, position, key, value) }
     }
 
-    /// Computes each query's attention over the positions that it sees (at least one). What it takes of `room`, it leaves there.
+    /// Computes each query's attention over the positions that it sees (at least one). What it takes of `room`, it
+    /// leaves there.
     pub fn attend(&self, head: &HeadPages, queries: &mut [Query], room: &mut Room) {
         assert!(head.head_dim <= MAX_HEAD_DIM);
         for query in queries.iter() {

@@ -25,8 +25,8 @@ pub(super) const TOGETHER: usize = 4;
 /// Thirty-twos of columns that a tile has room for: with the places that pass over it, it fits into 32 kB.
 const COLUMNS: usize = 16;
 
-/// Those that are taken together. With AVX2 the nearest cache has to hold what each place has as numbers of sixteen bits, too: half as many
-/// are 3 % faster there on Zen 4, for all formats.
+/// Those that are taken together. With AVX2 the nearest cache has to hold what each place has as numbers of sixteen
+/// bits, too: half as many are 3 % faster there on Zen 4, for all formats.
 const fn together<S: Simd>() -> usize {
     if S::PAIRS { COLUMNS } else { COLUMNS / 2 }
 }
@@ -245,8 +245,8 @@ impl<S: Simd, K: Kind> Task<S> for Pass<'_, K> {
     }
 }
 
-/// Four places by twice sixteen rows, whose integers are [`MOVED`] too much if there is no minimum. Meanwhile the panels at `ahead`
-/// are asked for, which the next places have in the same columns.
+/// Four places by twice sixteen rows, whose integers are [`MOVED`] too much if there is no minimum. Meanwhile the
+/// panels at `ahead` are asked for, which the next places have in the same columns.
 #[inline(always)]
 fn pairs<S: Simd, K: Kind>(
     s: S,
@@ -266,9 +266,9 @@ fn pairs<S: Simd, K: Kind>(
     for (index, (block, panel)) in tile.iter().zip(panels).enumerate() {
         prefetch_panel(s, ahead.wrapping_add(index));
         let mut dots = [[s.splat_i(0); TOGETHER]; 2];
-        // The order is fixed, so that few registers are enough, and what is ready does not hold up the dot products, of which each
-        // waits for the one before: left to itself, LLVM converts all of the last group's at once. (A macro, not a loop, which
-        // would not be unrolled for what `settled` is.)
+        // The order is fixed, so that few registers are enough, and what is ready does not hold up the dot products, of
+        // which each waits for the one before: left to itself, LLVM converts all of the last group's at once. (A macro,
+        // not a loop, which would not be unrolled for what `settled` is.)
         macro_rules! columns {
             ($($k:literal)*) => {$({
                 let (group, step) = ($k / steps, $k % steps);
@@ -311,12 +311,14 @@ fn prefetch_panel<S: Simd>(s: S, at: *const Panel<TOGETHER>) {
     s.prefetch_lines(at.cast(), size_of::<Panel<TOGETHER>>().div_ceil(64), true);
 }
 
-/// What four places have of thirty-two columns besides their panel, where they are not [`pairs`]. It is little work, if all of them are done
-/// at once: in the passes themselves, it would be done for each sixteen rows, one place after the other.
+/// What four places have of thirty-two columns besides their panel, where they are not [`pairs`]. It is little work, if
+/// all of them are done at once: in the passes themselves, it would be done for each sixteen rows, one place after the
+/// other.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Met {
-    /// For weights of eight bits: the integers as i16, by two places, the even ones and then the odd, eight lanes of each place.
+    /// For weights of eight bits: the integers as i16, by two places, the even ones and then the odd, eight lanes of
+    /// each place.
     sixteen_bits: [[[u32; 16]; 2]; TOGETHER / 2],
     /// For others: what dot products start from, by group and place, see [`start`].
     starts: [[i32; TOGETHER]; 2],
@@ -397,9 +399,9 @@ fn group<S: Simd, K: Kind>(
     acc
 }
 
-/// The dot products of integers of eight bits, as numbers of sixteen. As bytes, one factor would have to take its sign from the other, and
-/// an i16 has room for the sum of two products only: as many instructions, but half as many again that need a port which
-/// multiplies. That takes a tenth longer on Zen 4.
+/// The dot products of integers of eight bits, as numbers of sixteen. As bytes, one factor would have to take its sign
+/// from the other, and an i16 has room for the sum of two products only: as many instructions, but half as many again
+/// that need a port which multiplies. That takes a tenth longer on Zen 4.
 #[inline(always)]
 fn sixteen_bits<S: Simd>(s: S, block: &TileBlock, met: &Met) -> [S::I; TOGETHER] {
     const { assert!(S::PAIRS || S::WIDE_OFFSET == 0) };

@@ -1,12 +1,13 @@
 //! Each quantized format as SIMD code, straight from the file's bytes.
 //!
-//! This is all that a format needs to have fast kernels on every instruction set. One function turns a block of
-//! sixteen rows into integers with the rows in the lanes, and hands them on in pieces of thirty-two columns; what then
-//! happens to them (mostly a tile kept for many tokens) is the [`Sink`]'s business, in `tile` and `stream`. For one token there
-//! are a row's integers as they lie, and the scales of sixteen rows with the rows in the lanes: see `stream::sixteen` and
-//! `stream::in_turn`. A format that is [`Eight`] also has a function for eight rows and two groups of columns, which one token
-//! reads from memory faster on CPUs with a large nearest cache; one that has [`TwoBits`] has sixteen rows' integers where they
-//! are in their bytes. The scalar twin, and the picture of each format's bits, is its `Block` in `quant`.
+//! This is all that a format needs to have fast kernels on every instruction set. One function turns a block of sixteen
+//! rows into integers with the rows in the lanes, and hands them on in pieces of thirty-two columns; what then happens
+//! to them (mostly a tile kept for many tokens) is the [`Sink`]'s business, in `tile` and `stream`. For one token there
+//! are a row's integers as they lie, and the scales of sixteen rows with the rows in the lanes: see `stream::sixteen`
+//! and `stream::in_turn`. A format that is [`Eight`] also has a function for eight rows and two groups of columns,
+//! which one token reads from memory faster on CPUs with a large nearest cache; one that has [`TwoBits`] has sixteen
+//! rows' integers where they are in their bytes. The scalar twin, and the picture of each format's bits, is its `Block`
+//! in `quant`.
 
 mod k_quants;
 mod legacy;
@@ -141,7 +142,8 @@ impl BlockRows {
         Self { base: self.base.wrapping_add(offset(self.strides, row)), ..self }
     }
 
-    /// Asks for so many bytes behind the same number of each of four rows to come from the second-level cache into the first.
+    /// Asks for so many bytes behind the same number of each of four rows to come from the second-level cache into the
+    /// first.
     #[inline(always)]
     pub(super) fn fetch_next<S: Simd>(self, s: S, bytes: usize) {
         for row in 0..4 {
@@ -236,7 +238,8 @@ impl BlockRows {
         Self { strides: [0, middle, far], ..self }
     }
 
-    /// Of eight rows, bytes `at..at + 16` of the first of the two blocks in the even lanes, `at + 16..at + 32` in the others.
+    /// Of eight rows, bytes `at..at + 16` of the first of the two blocks in the even lanes, `at + 16..at + 32` in the
+    /// others.
     #[inline(always)]
     fn halves<S: Simd>(self, s: S, at: usize) -> [S::I; 4] {
         assert!(at + 32 <= self.bytes, "within the block"); // as above
@@ -290,15 +293,17 @@ pub(super) trait Unpack: Block {
     /// Unpacks `rows`, which are block `index` of their rows.
     fn unpack_rows<S: Simd>(s: S, rows: BlockRows, index: usize, sink: &mut impl Sink<S>);
 
-    /// The scales and minimums of sixteen rows: of a super-block's groups, or of four blocks of thirty-two columns. What there is
-    /// less of, may be anything.
+    /// The scales and minimums of sixteen rows: of a super-block's groups, or of four blocks of thirty-two columns.
+    /// What there is less of, may be anything.
     fn factors_sixteen<S: Simd>(s: S, rows: BlockRows) -> SixteenFactors<S>;
 
-    /// The `i`th sixty-four integers of one of these rows, with [`Unpack::OFFSET`], or wide. If sixteen columns are a group, they are
-    /// those of four groups, in order; if thirty-two are, of four groups the first half of each (`i` even) or the second.
+    /// The `i`th sixty-four integers of one of these rows, with [`Unpack::OFFSET`], or wide. If sixteen columns are a
+    /// group, they are those of four groups, in order; if thirty-two are, of four groups the first half of each (`i`
+    /// even) or the second.
     fn integers<S: Simd>(s: S, rows: BlockRows, row: usize, i: usize) -> S::I;
 
-    /// How activations are arranged, for eight rows if the format is [`Eight`]; `None` if they are not, for rows side by side.
+    /// How activations are arranged, for eight rows if the format is [`Eight`]; `None` if they are not, for rows side
+    /// by side.
     fn order<S: Simd>() -> Option<Order> {
         Some(Order::Quarters)
     }
@@ -351,8 +356,8 @@ macro_rules! side_by_side {
 }
 use side_by_side;
 
-/// A format that has two bits of columns `128 h + 32 j + i` in byte `32 h + i` of some, from bit `2 j` on, and sixteen columns in a
-/// group.
+/// A format that has two bits of columns `128 h + 32 j + i` in byte `32 h + i` of some, from bit `2 j` on, and sixteen
+/// columns in a group.
 pub(super) trait TwoBits: Unpack {
     /// Where these bytes begin.
     const AT: usize;
@@ -371,11 +376,12 @@ pub(super) trait TwoBits: Unpack {
     /// All of it.
     fn rest<S: Simd>(s: S, rows: BlockRows) -> Self::Rest<S>;
 
-    /// How far a group's integers are from the lowest bits of their bytes in what [`TwoBits::group`] gives: six at most, and where lanes
-    /// are not [`Simd::DOTS`] no further than that they are below 128.
+    /// How far a group's integers are from the lowest bits of their bytes in what [`TwoBits::group`] gives: six at
+    /// most, and where lanes are not [`Simd::DOTS`] no further than that they are below 128.
     fn shift<S: Simd>(group: usize) -> u32;
 
-    /// The integers of a group, from the sixteen bytes with its two bits, and its scale and minimum, for integers that are so far.
+    /// The integers of a group, from the sixteen bytes with its two bits, and its scale and minimum, for integers that
+    /// are so far.
     fn group<S: Simd>(s: S, bytes: &[S::I; 4], rest: &Self::Rest<S>, group: usize) -> ([S::I; 4], [S::F; 2]);
 }
 

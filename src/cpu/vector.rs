@@ -85,8 +85,8 @@ pub(crate) trait Simd: Copy {
     /// Every byte, which must be below 16, replaced by its entry.
     fn lookup(self, table: &[i8; 16], index: Self::I) -> Self::I;
 
-    /// Adds to each lane the exact dot product of its four bytes, each 0 to 127 (where lanes are [`Simd::DOTS`], 255), with those of
-    /// `x`.
+    /// Adds to each lane the exact dot product of its four bytes, each 0 to 127 (where lanes are [`Simd::DOTS`], 255),
+    /// with those of `x`.
     fn dot4(self, acc: Self::I, w: Self::I, x: Self::I) -> Self::I;
     /// For lanes that are not [`Simd::DOTS`]: adds to the two i16 of each lane the sums of its pairs of products.
     #[inline(always)]
@@ -100,8 +100,9 @@ pub(crate) trait Simd: Copy {
     fn pinned(self, x: Self::I) -> Self::I {
         x
     }
-    /// The same integers: what is needed later is not loaded before them, and they are not computed later. Left to itself, LLVM
-    /// begins the dot products of all rows before it ends any: it asks for all bytes at once, and has too few registers.
+    /// The same integers: what is needed later is not loaded before them, and they are not computed later. Left to
+    /// itself, LLVM begins the dot products of all rows before it ends any: it asks for all bytes at once, and has too
+    /// few registers.
     #[inline(always)]
     fn settled(self, x: Self::I) -> Self::I {
         x
@@ -152,7 +153,8 @@ pub(crate) trait Simd: Copy {
         self.load_f16(&halves)
     }
 
-    /// The same from each of these places and from three that follow it, each `apart` bytes after the one before, 16 or more.
+    /// The same from each of these places and from three that follow it, each `apart` bytes after the one before, 16 or
+    /// more.
     ///
     /// # Safety
     /// `4 * apart` bytes are readable in all sixteen places.
@@ -226,7 +228,8 @@ pub(crate) trait Simd: Copy {
         }
         self.load_i(bytemuck::cast_ref(&quarters))
     }
-    /// Of the sixty-four bytes at `at`, the first quarter and the third, each twice, or with `second` the second and the last.
+    /// Of the sixty-four bytes at `at`, the first quarter and the third, each twice, or with `second` the second and
+    /// the last.
     ///
     /// # Safety
     /// They are readable.

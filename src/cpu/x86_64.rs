@@ -9,10 +9,10 @@ mod avx512;
 pub(super) use avx2::Avx2;
 pub(super) use avx512::Avx512;
 
-/// Whether weights that are asked for ahead are best in the first-level cache, which stands for how many loads can be on their way to
-/// it. They are on Zen 5, whose cache is larger than Zen 4's 32 kB. On Zen 4 they hold up the loads of those in use: with the
-/// second-level cache, tokens are a third faster. So they are on Intel's CPUs, however large it is: Emerald Rapids (48 kB) is 4 to
-/// 13 % faster with the second.
+/// Whether weights that are asked for ahead are best in the first-level cache, which stands for how many loads can be
+/// on their way to it. They are on Zen 5, whose cache is larger than Zen 4's 32 kB. On Zen 4 they hold up the loads of
+/// those in use: with the second-level cache, tokens are a third faster. So they are on Intel's CPUs, however large it
+/// is: Emerald Rapids (48 kB) is 4 to 13 % faster with the second.
 fn weights_near() -> bool {
     static NEAR: OnceLock<bool> = OnceLock::new();
     *NEAR.get_or_init(|| {
@@ -31,8 +31,9 @@ fn is_amd() -> bool {
     [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() == b"AuthenticAMD"
 }
 
-/// Bytes of a core's first-level data cache; 0 if the CPU does not say. Intel describes caches in leaf 4 (Software Developer's
-/// Manual, volume 2, CPUID), AMD in leaf 8000_001dh (Architecture Programmer's Manual, volume 3, appendix E), both alike.
+/// Bytes of a core's first-level data cache; 0 if the CPU does not say. Intel describes caches in leaf 4 (Software
+/// Developer's Manual, volume 2, CPUID), AMD in leaf 8000_001dh (Architecture Programmer's Manual, volume 3, appendix
+/// E), both alike.
 fn first_level_bytes() -> usize {
     let leaves = [4, 0x8000_001d].into_iter().filter(|leaf| cpuid(leaf & 1 << 31, 0).eax >= *leaf);
     // Type 1 is data.

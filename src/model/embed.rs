@@ -40,9 +40,10 @@ impl Session {
     /// with [`Pooling::None`] `[token][n_embd]`. If `normalize` is set, each vector is divided by its length in the sense of
     /// Euclid; one of zeros stays.
     ///
-    /// Nothing is computed of the logits, and [`super::SessionOptions::embeddings`] makes no difference. The session's sequences
-    /// stay as they are, the text is fed to one that is forgotten; outputs of earlier calls are gone. Sums are in the order of
-    /// the tokens and in f64, so the result is the same to the last bit for any chunk, threads and kernels.
+    /// Nothing is computed of the logits, and [`super::SessionOptions::embeddings`] makes no difference. The session's
+    /// sequences stay as they are, the text is fed to one that is forgotten; outputs of earlier calls are gone. Sums
+    /// are in the order of the tokens and in f64, so the result is the same to the last bit for any chunk, threads and
+    /// kernels.
     ///
     /// # Errors
     /// As for [`Session::decode`].

@@ -62,8 +62,8 @@ impl Session {
         &self.options
     }
 
-    /// Changes how the session runs from the next call on: everything but `n_ctx`, `kv_type` and `embeddings`, which must stay as
-    /// they are. Start from [`Session::options`].
+    /// Changes how the session runs from the next call on: everything but `n_ctx`, `kv_type` and `embeddings`, which
+    /// must stay as they are. Start from [`Session::options`].
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] if an option is out of range or cannot change. Nothing has changed then.

@@ -253,8 +253,8 @@ impl Step<'_> {
         }
     }
 
-    /// embeddings = norm(x) and logits = output(norm(x)), whichever is wanted, for the step's tokens that are wanted, in that
-    /// order; without a norm, x itself.
+    /// embeddings = norm(x) and logits = output(norm(x)), whichever is wanted, for the step's tokens that are wanted,
+    /// in that order; without a norm, x itself.
     pub fn outputs(&mut self, wanted: Wanted, norm: Option<&Norm>, output: &Linear) {
         let (gguf, kernels, n_embd) = (self.gguf, self.kernels, self.params.n_embd);
         let Buffers { x, h, work, .. } = &mut *self.buffers;
@@ -286,8 +286,8 @@ fn apply_norm(kernels: &Kernels, norm: &Norm, x: &[f32], out: &mut [f32]) {
     }
 }
 
-/// out = `[token][results of all parts side by side]`, made as long as that takes, without their biases: who reads the results adds
-/// them, by [`add_biases`] or [`add`], while they are in the nearest cache.
+/// out = `[token][results of all parts side by side]`, made as long as that takes, without their biases: who reads the
+/// results adds them, by [`add_biases`] or [`add`], while they are in the nearest cache.
 #[allow(clippy::too_many_arguments)] // most of them are machinery
 pub(super) fn linear(
     kernels: &'static Kernels,

@@ -1,7 +1,7 @@
 //! The dot products of four rows with what lies in neighbouring groups of columns.
 //!
-//! The integers come as they lie in the file, sixteen columns of a row in a quarter of a register, and lanes are added to their
-//! neighbours until one is left of each row.
+//! The integers come as they lie in the file, sixteen columns of a row in a quarter of a register, and lanes are added
+//! to their neighbours until one is left of each row.
 
 use super::Pair;
 use crate::cpu::panel::BLOCK;
@@ -22,8 +22,8 @@ pub(super) const fn steps<U: Unpack>() -> usize {
     together::<U>() * U::LEN / COLUMNS * U::Kind::GROUPS
 }
 
-/// What the blocks that begin at column `at` meet in their `step`th four groups: two pairs if groups have thirty-two columns, or
-/// one, twice.
+/// What the blocks that begin at column `at` meet in their `step`th four groups: two pairs if groups have thirty-two
+/// columns, or one, twice.
 ///
 /// # Safety
 /// They are there.
@@ -34,8 +34,8 @@ pub(super) unsafe fn met<U: Unpack, const NT: usize>(pairs: &[Pair<NT>], at: usi
     unsafe { [pairs.get_unchecked(first), pairs.get_unchecked(first + 2 / U::Kind::GROUPS - 1)] }
 }
 
-/// What lanes have of the dot products of the `step`th four groups in a row's blocks, four of each group; `row` is its number among
-/// those of `rows`.
+/// What lanes have of the dot products of the `step`th four groups in a row's blocks, four of each group; `row` is its
+/// number among those of `rows`.
 #[inline(always)]
 pub(super) fn row_dots<S: Simd, U: Unpack, const NT: usize>(
     s: S,

@@ -1,8 +1,8 @@
-//! Eight rows at a time, with two neighbouring groups of columns of each in the lanes, for CPUs that have weights brought into
-//! the nearest cache, and for weights that need next to no unpacking.
+//! Eight rows at a time, with two neighbouring groups of columns of each in the lanes, for CPUs that have weights
+//! brought into the nearest cache, and for weights that need next to no unpacking.
 //!
-//! A row's chain goes through both groups in turn: its sum changes lanes in between. One row at a time would need sums of lanes
-//! instead, and sixteen such changes.
+//! A row's chain goes through both groups in turn: its sum changes lanes in between. One row at a time would need sums
+//! of lanes instead, and sixteen such changes.
 
 use std::marker::PhantomData;
 
@@ -16,8 +16,9 @@ use crate::cpu::vector::Simd;
 /// Q5_K of 2048 columns are 8 % faster than with eight, those with longer rows 3 % slower.
 const AHEAD: usize = 24 << 10;
 
-/// Multiplies sixteen rows with one place or two. Meanwhile rows behind them are asked for, one byte after the other, into the cache
-/// that `NEAR` says ([`Simd::weights_near`], known when this is compiled: a branch for each columns costs 5 %).
+/// Multiplies sixteen rows with one place or two. Meanwhile rows behind them are asked for, one byte after the other,
+/// into the cache that `NEAR` says ([`Simd::weights_near`], known when this is compiled: a branch for each columns
+/// costs 5 %).
 ///
 /// # Safety
 /// As for [`super::streamed`].
@@ -67,8 +68,8 @@ struct EightRows<'a, S: Simd, U, const NT: usize, const NEAR: bool> {
 }
 
 impl<'a, S: Simd, U: Unpack, const NT: usize, const NEAR: bool> EightRows<'a, S, U, NT, NEAR> {
-    /// What columns `64 at..64 at + 64` meet. Looked at without a check, since the branch that it takes keeps loads before it
-    /// from becoming parts of the instructions behind it.
+    /// What columns `64 at..64 at + 64` meet. Looked at without a check, since the branch that it takes keeps loads
+    /// before it from becoming parts of the instructions behind it.
     #[inline(always)]
     fn pair(&self, at: usize) -> &'a Pair<NT> {
         // SAFETY: `eight` saw as many pairs as the blocks that it has unpacked, which are what `at` is counted from.

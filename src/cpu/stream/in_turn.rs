@@ -1,7 +1,8 @@
 //! Sixteen rows, some hundred columns of one after the other, for instruction sets with few registers.
 //!
-//! What the lanes have of a row's dot products is kept, in the nearest cache, until that of all rows is there; then lanes are added, and
-//! all rows' chains go through one group after the other, as where they are [`sixteen`](super::sixteen).
+//! What the lanes have of a row's dot products is kept, in the nearest cache, until that of all rows is there; then
+//! lanes are added, and all rows' chains go through one group after the other, as where they are
+//! [`sixteen`](super::sixteen).
 
 use std::mem::MaybeUninit;
 
@@ -12,8 +13,8 @@ use crate::cpu::panel::BLOCK;
 use crate::cpu::unpack::Unpack;
 use crate::cpu::vector::Simd;
 
-/// How many times four groups of a row are taken before the next row: 512 columns, or 256 where sixteen are a group. What is kept of one
-/// place is 4 kB; with 16 kB, one token takes a fifth longer on Zen 4.
+/// How many times four groups of a row are taken before the next row: 512 columns, or 256 where sixteen are a group.
+/// What is kept of one place is 4 kB; with 16 kB, one token takes a fifth longer on Zen 4.
 const STEPS: usize = 4;
 
 /// Multiplies sixteen rows with one place or two. With a row's columns, the same of the row sixteen further are asked for (a

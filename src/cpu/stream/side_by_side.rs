@@ -1,8 +1,8 @@
-//! Sixteen rows side by side, for formats whose bytes have two bits of each of four groups: what it takes to bring rows into lanes
-//! serves four times as many columns, and then no lanes are added.
+//! Sixteen rows side by side, for formats whose bytes have two bits of each of four groups: what it takes to bring rows
+//! into lanes serves four times as many columns, and then no lanes are added.
 //!
-//! The two bits stay where they are in their bytes, so that nothing is shifted: their dot products are 4, 16 or 64 times as large,
-//! and meet as much smaller scales, which is exact.
+//! The two bits stay where they are in their bytes, so that nothing is shifted: their dot products are 4, 16 or 64
+//! times as large, and meet as much smaller scales, which is exact.
 
 use super::Streamed;
 use crate::cpu::panel::BLOCK;
@@ -10,8 +10,8 @@ use crate::cpu::quantized::{add, dots, fetch, splat, start};
 use crate::cpu::unpack::TwoBits;
 use crate::cpu::vector::Simd;
 
-/// Multiplies sixteen rows with one place or two. Meanwhile the rows behind them are asked for, one byte after the other, into the
-/// second cache, and what follows of these into the first.
+/// Multiplies sixteen rows with one place or two. Meanwhile the rows behind them are asked for, one byte after the
+/// other, into the second cache, and what follows of these into the first.
 ///
 /// # Safety
 /// As for [`super::streamed`].

@@ -14,8 +14,8 @@ use crate::cpu::quantized::{Kind, fetch, offset, step};
 use crate::cpu::unpack::{Columns, Rows, Sink, Unpack, unpack};
 use crate::cpu::vector::Simd;
 
-/// Multiplies sixteen rows with one place or two. Meanwhile the rows behind them are asked for, one byte after the other, into the
-/// second cache: beside these the first has no room.
+/// Multiplies sixteen rows with one place or two. Meanwhile the rows behind them are asked for, one byte after the
+/// other, into the second cache: beside these the first has no room.
 ///
 /// # Safety
 /// As for [`super::streamed`].

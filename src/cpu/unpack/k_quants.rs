@@ -224,8 +224,8 @@ impl Eight for BlockQ5_K {
     }
 }
 
-/// The low halves of four bits of the bytes of `first` and `second`, then their high ones; on top of each the next two bits of
-/// those of `high`.
+/// The low halves of four bits of the bytes of `first` and `second`, then their high ones; on top of each the next two
+/// bits of those of `high`.
 #[inline(always)]
 fn six_bits<S: Simd>(s: S, first: S::I, second: S::I, high: S::I) -> [S::I; 4] {
     let ((a, c), (b, d), top) = (s.nibbles(first), s.nibbles(second), s.splat_i(0x3030_3030));
@@ -402,8 +402,8 @@ impl TwoBits for BlockQ2_K {
     }
 }
 
-/// d times the number in every lane of `x` that has the bits `mask` from bit `at` on, less `moved`, over 2^`shift`. It is exact: d has
-/// eleven bits, the number six, and the other factors are powers of two.
+/// d times the number in every lane of `x` that has the bits `mask` from bit `at` on, less `moved`, over 2^`shift`. It
+/// is exact: d has eleven bits, the number six, and the other factors are powers of two.
 #[inline(always)]
 fn part<S: Simd>(s: S, d: S::F, x: S::I, mask: i32, at: u32, moved: i32, shift: u32) -> S::F {
     let number = s.sub(s.to_f32(s.and(x, s.splat_i(mask << at))), s.splat((moved << at) as f32));

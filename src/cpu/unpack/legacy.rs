@@ -53,9 +53,9 @@ fn fifth_bits<S: Simd>(s: S, q: [S::I; 8], high: S::I) -> [S::I; 8] {
     out
 }
 
-/// A format whose block is one piece: `$halves` says whether it begins with its scale, a half, and has no minimum, `$factors` gives
-/// the scale and the minimum (or anything), `$body` the integers of sixteen rows, `$four` those of four blocks of a row: two
-/// registers.
+/// A format whose block is one piece: `$halves` says whether it begins with its scale, a half, and has no minimum,
+/// `$factors` gives the scale and the minimum (or anything), `$body` the integers of sixteen rows, `$four` those of
+/// four blocks of a row: two registers.
 macro_rules! one_piece {
     ($halves:literal, $block:ty, $offset:expr, $kind:ty, |$s:ident, $rows:ident| $factors:expr, $body:expr, |$row:ident| $four:expr) => {
         impl Unpack for $block {

@@ -300,8 +300,9 @@ impl Simd for Avx512 {
                 [16, 0, 16] => _mm512_broadcast_i64x4(_mm256_loadu_si256(quarter(a).cast())),
                 [0, 0, 0] => _mm512_broadcast_i32x4(_mm_loadu_si128(quarter(a))),
                 [x, y, z] if x % 2 == 0 && [y, z] == [2 * x, 3 * x] && (16..=24).contains(&x) => {
-                    // Three are in sixty-four bytes; of others, the last is where it belongs. (A permutation of both would be in
-                    // the way of dot products on Zen 4, which begins one instruction with three registers in a cycle.)
+                    // Three are in sixty-four bytes; of others, the last is where it belongs. (A permutation of both
+                    // would be in the way of dot products on Zen 4, which begins one instruction with three registers
+                    // in a cycle.)
                     let word = |i: usize| if i < 24 { (i / 8 * x + i % 8 * 2) as u16 / 2 } else { 0 };
                     let words: [u16; 32] = std::array::from_fn(word);
                     let words = _mm512_loadu_si512(words.as_ptr().cast());
@@ -423,7 +424,8 @@ impl Simd for Avx512 {
 }
 
 impl Avx512 {
-    /// Four quarters. Into half a register, any port of a Zen core inserts what comes from memory; into a whole one, two of four.
+    /// Four quarters. Into half a register, any port of a Zen core inserts what comes from memory; into a whole one,
+    /// two of four.
     #[inline(always)]
     fn join(self, [a, b, c, d]: [__m128i; 4]) -> __m512i {
         op!({
