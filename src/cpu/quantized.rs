@@ -362,8 +362,8 @@ pub(super) fn start<K: Kind, const NT: usize>(panel: &Panel<NT>, g: usize, t: us
 /// The dot products of group `g` of thirty-two columns, of `N` places that meet the same weights, which are `shift`
 /// bits further up than [`Kind::BITS`] says. Place `t`'s starts from `start(t)`; `w(k)` are the weights of columns
 /// `4k..4k + 4`, and `x(t, k)` what the place has for them. Each is asked for where it is needed, so that few registers
-/// hold them: if `PINNED`, in this order. (One token is faster without: what comes from memory had better be asked for
-/// early.)
+/// hold them: if `PINNED`, in this order, where sums are of pairs. (One token is faster without: what comes from memory
+/// had better be asked for early.)
 #[inline(always)]
 pub(super) fn dots<S: Simd, K: Kind, const N: usize, const PINNED: bool>(
     s: S,
@@ -388,9 +388,6 @@ pub(super) fn dots<S: Simd, K: Kind, const N: usize, const PINNED: bool>(
                         dots[t] = start(t);
                     }
                     dots[t] = dot4::<S, K>(s, dots[t], weights, x);
-                    if PINNED {
-                        dots[t] = s.pinned(dots[t]);
-                    }
                 } else {
                     pairs[t] = s.pair_sums(pairs[t], weights, x);
                     if PINNED {
