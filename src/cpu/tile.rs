@@ -8,6 +8,7 @@
 //! hold them up. So three quarters of the peak are reached there, where four fifths are possible; all at once, three
 //! fifths. (On Emerald Rapids: all of what [`super::quantized`] says is possible.)
 
+use std::collections::TryReserveError;
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -26,9 +27,10 @@ pub(super) const TOGETHER: usize = 4;
 const COLUMNS: usize = 16;
 
 /// Those that are taken together. With AVX2 the nearest cache has to hold what each place has as numbers of sixteen
-/// bits, too: half as many are 3 % faster there on Zen 4, for all formats.
-const fn together<S: Simd>() -> usize {
-    if S::PAIRS { COLUMNS } else { COLUMNS / 2 }
+/// bits, too: half as many are 3 % faster there on Zen 4, for all formats. Where few places pass over a tile, so that
+/// unpacking is much of the time, half as many are 2 to 9 % faster with AVX-512, too.
+const fn together<S: Simd>(places: usize) -> usize {
+    if S::PAIRS && places > 16 { COLUMNS } else { COLUMNS / 2 }
 }
 
 /// Thirty-two columns of sixteen rows, unpacked.
@@ -59,21 +61,40 @@ pub(super) struct Tile {
     first_half: Vec<Sums>,
 }
 
+/// Bytes behind each part of a tile that nobody uses. A CPU that sees a thread go through memory fetches what comes next,
+/// tens of kilobytes further if its steps are long. If a tile of another thread is there, that one's core has to get it
+/// back, again and again: four tokens take a third longer on Zen 4, sixty-four a tenth.
+const APART: usize = 32 << 10;
+
+/// So many elements, and those behind them.
+const fn apart<T>(len: usize) -> usize {
+    len.saturating_add(APART.div_ceil(size_of::<T>()))
+}
+
+/// Has so many elements.
+fn resize<T: Clone>(part: &mut Vec<T>, len: usize, value: T) {
+    part.reserve(apart::<T>(len).saturating_sub(part.len()));
+    part.resize(len, value);
+}
+
 impl Tile {
     /// Takes the memory for products of so many places and columns, or says how many bytes could not be had.
     pub fn reserve(&mut self, places: usize, cols: usize) -> Result<(), usize> {
+        fn room<T>(part: &mut Vec<T>, len: usize) -> Result<(), TryReserveError> {
+            part.try_reserve_exact(apart::<T>(len).saturating_sub(part.len()))
+        }
         let no_memory = |_| Self::bytes(places, cols);
-        let blocks = COLUMNS.min(cols / BLOCK);
-        self.blocks.try_reserve_exact(blocks.saturating_sub(self.blocks.len())).map_err(no_memory)?;
         let groups = places.div_ceil(TOGETHER);
-        self.sums.try_reserve_exact(groups.saturating_sub(self.sums.len())).map_err(no_memory)?;
-        self.first_half.try_reserve_exact(groups.saturating_sub(self.first_half.len())).map_err(no_memory)
+        room(&mut self.blocks, COLUMNS.min(cols / BLOCK)).map_err(no_memory)?;
+        room(&mut self.sums, groups).map_err(no_memory)?;
+        room(&mut self.first_half, groups).map_err(no_memory)
     }
 
     /// Bytes of that.
     pub fn bytes(places: usize, cols: usize) -> usize {
-        let sums = places.div_ceil(TOGETHER).saturating_mul(size_of::<Sums>());
-        sums.saturating_mul(2).saturating_add(COLUMNS.min(cols / BLOCK) * size_of::<[TileBlock; 2]>())
+        let sums = apart::<Sums>(places.div_ceil(TOGETHER)).saturating_mul(size_of::<Sums>());
+        let blocks = apart::<[TileBlock; 2]>(COLUMNS.min(cols / BLOCK)) * size_of::<[TileBlock; 2]>();
+        sums.saturating_mul(2).saturating_add(blocks)
     }
 
     /// Bytes taken.
@@ -89,7 +110,7 @@ impl Tile {
 
     /// Room for the results of so many places, by groups of them.
     pub fn sums(&mut self, places: usize) -> &mut [Sums] {
-        self.sums.resize(places.div_ceil(TOGETHER), [[[0.0; 16]; TOGETHER]; 2]);
+        resize(&mut self.sums, places.div_ceil(TOGETHER), [[[0.0; 16]; TOGETHER]; 2]);
         &mut self.sums
     }
 
@@ -119,9 +140,9 @@ impl Tile {
         x: &Panels,
     ) {
         let (per_block, offset) = (lanes.block_len / 32, lanes.offset);
-        self.blocks.resize(COLUMNS.min(blocks * per_block), [TileBlock::NOTHING; 2]);
+        resize(&mut self.blocks, COLUMNS.min(blocks * per_block), [TileBlock::NOTHING; 2]);
         self.sums(x.places);
-        let together = together::<S>() / per_block;
+        let together = together::<S>(x.places) / per_block;
         for first in (0..blocks).step_by(together) {
             let some = first..(first + together).min(blocks);
             let columns = some.start * per_block..some.end * per_block;
