@@ -95,12 +95,13 @@ fn buffers_of_larger_calls_give_way() {
     let mut session = Session::new(&model, &with).unwrap();
     session.decode_with(&tokens(100), Outputs::All, |_, _| ControlFlow::Continue(())).unwrap();
     let rows = 100 * 4 * (N_VOCAB + N_EMBD);
-    assert!(session.scratch_bytes() > rows);
+    let large = session.scratch_bytes();
+    assert!(large > rows);
     let limit = session.kv_bytes() + model.memory(&with).unwrap().scratch as usize;
     session.configure(&SessionOptions { memory_limit: limit, ..session.options().clone() }).unwrap();
     session.decode(&tokens(28)).unwrap();
     assert!(session.kv_bytes() + session.scratch_bytes() <= limit);
-    assert!(session.scratch_bytes() < rows);
+    assert!(session.scratch_bytes() < large - rows / 2);
 }
 
 #[test]

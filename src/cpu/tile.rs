@@ -26,11 +26,14 @@ pub(super) const TOGETHER: usize = 4;
 /// Thirty-twos of columns that a tile has room for: with the places that pass over it, it fits into 32 kB.
 const COLUMNS: usize = 16;
 
-/// Those that are taken together. With AVX2 the nearest cache has to hold what each place has as numbers of sixteen
-/// bits, too: half as many are 3 % faster there on Zen 4, for all formats. Where few places pass over a tile, so that
-/// unpacking is much of the time, half as many are 2 to 9 % faster with AVX-512, too.
+/// Half of them: as many are taken together with AVX2, where the nearest cache has to hold what each place has as numbers
+/// of sixteen bits, too (3 % faster on Zen 4, for all formats), and by few places, of whose time unpacking is much (2 to 9 %
+/// faster with AVX-512).
+const HALF: usize = COLUMNS / 2;
+
+/// Those that are taken together.
 const fn together<S: Simd>(places: usize) -> usize {
-    if S::PAIRS && places > 16 { COLUMNS } else { COLUMNS / 2 }
+    if S::PAIRS && places > 16 { COLUMNS } else { HALF }
 }
 
 /// Thirty-two columns of sixteen rows, unpacked.
@@ -245,7 +248,7 @@ impl<S: Simd, K: Kind> Task<S> for Pass<'_, K> {
     #[inline(always)]
     fn run(self, s: S) {
         let Self { tile, columns, x, offset, sums, .. } = self;
-        let mut met = [Met::NOTHING; COLUMNS];
+        let mut met = [Met::NOTHING; HALF];
         for (sums, panels) in sums.iter_mut().zip(x.fours.chunks_exact(x.cols / 32)) {
             if columns.start == 0 {
                 *sums = [[[0.0; 16]; TOGETHER]; 2];
@@ -375,7 +378,7 @@ fn single<S: Simd, K: Kind>(
     i: usize,
     panels: &[Panel<TOGETHER>],
     ahead: *const Panel<TOGETHER>,
-    met: &[Met; COLUMNS],
+    met: &[Met; HALF],
     sums: &mut Sums,
 ) {
     let mut acc = [s.splat(0.0); TOGETHER];
