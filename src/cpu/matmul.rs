@@ -221,7 +221,13 @@ fn multiply(
     // Small matrices: still several pieces for each thread.
     let together = if tokens == 1 { 16 } else { 32 };
     let most = if tokens >= MANY { together } else { PIECE };
-    let piece = (out_stride / (team.threads() * 4)).next_multiple_of(together).clamp(together, most);
+    let most = (out_stride / (team.threads() * 4)).next_multiple_of(together).clamp(together, most);
+    // As many for each thread as can be: of nine pieces, one of two threads has five.
+    let longest = |piece: &usize| {
+        let pieces: usize = matrices.iter().map(|m| m.rows.div_ceil(*piece)).sum();
+        pieces.div_ceil(team.threads()) * piece
+    };
+    let piece = (1..=most / together).rev().map(|n| n * together).min_by_key(longest).unwrap_or(most);
     pairs.clear();
     let mut arranged: Vec<Range<usize>> = Vec::with_capacity(matrices.len());
     for (i, m) in matrices.iter().enumerate() {
