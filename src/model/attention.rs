@@ -76,45 +76,72 @@ impl Step<'_> {
             row[..n_q].iter_mut().for_each(|q| *q *= scale);
         });
 
+        // Each page that has new positions, of all sequences.
+        let mut pages = Vec::new();
         let mut first = 0;
         for run in &mut self.runs {
-            let (start, len, rows) = (run.start, run.tokens.len(), &wide[first * width..]);
-            let first_page = start / PAGE;
-            team.for_each_chunk(&mut run.sequence.pages[first_page..(start + len).div_ceil(PAGE)], 1, |i, page| {
-                let (page, page_start) = (page[0].bytes_mut(), (first_page + i) * PAGE);
-                for position in start.max(page_start)..(start + len).min(page_start + PAGE) {
-                    let row = &rows[(position - start) * width..][..width];
-                    for head in 0..params.n_head_kv {
-                        let part = layout.part(page, layer, head);
-                        let key = &row[n_q + head * head_dim..][..head_dim];
-                        let value = &row[n_q + n_kv + head * head_dim..][..head_dim];
-                        kernels.store(layout.ty, part, position, key, value);
-                    }
-                }
-            });
-            first += len;
+            let (start, end) = (run.start, run.start + run.tokens.len());
+            let numbers = start / PAGE..end.div_ceil(PAGE);
+            for (number, page) in numbers.clone().zip(&mut run.sequence.pages[numbers]) {
+                let positions = start.max(number * PAGE)..end.min((number + 1) * PAGE);
+                let row = first + positions.start - start;
+                pages.push((page, positions, row));
+            }
+            first += run.tokens.len();
         }
+        team.for_each_chunk(&mut pages, 1, |_, page| {
+            let (page, positions, row) = &mut page[0];
+            let page = page.bytes_mut();
+            for (position, row) in positions.clone().zip(wide[*row * width..].chunks_exact(width)) {
+                for head in 0..params.n_head_kv {
+                    let part = layout.part(page, layer, head);
+                    let key = &row[n_q + head * head_dim..][..head_dim];
+                    let value = &row[n_q + n_kv + head * head_dim..][..head_dim];
+                    kernels.store(layout.ty, part, position, key, value);
+                }
+            }
+        });
 
         resize(middle, tokens * n_q);
+        let few: usize = self.runs.iter().map(|run| run.tokens.len()).filter(|tokens| *tokens < TOGETHER).sum();
+        let too_few = team.threads() > 1 && few * params.n_head_kv < 4 * team.threads();
+        // Single tokens, of all sequences.
+        let mut single = Vec::new();
         let mut rest = &mut middle[..];
         let mut first = 0;
         for run in &self.runs {
             let len = run.tokens.len();
             let (out, after) = rest.split_at_mut(len * n_q);
-            let pages: Vec<&[u8]> = run.sequence.pages.iter().map(|page| page.bytes()).collect();
             let attended = Attended {
                 params,
                 layout: &layout,
                 layer,
-                pages: &pages,
+                pages: run.sequence.pages.iter().map(|page| page.bytes()).collect(),
                 start: run.start,
                 window: attention.window,
                 rows: &wide[first * width..],
             };
-            attended.attend(kernels, team, parts, out);
+            if len >= TOGETHER {
+                attended.attend_many(kernels, team, out);
+            } else if too_few && attended.pages.len() > 1 {
+                for (t, out) in out.chunks_exact_mut(n_q).enumerate() {
+                    attended.attend_by_page(kernels, team, t, parts, out);
+                }
+            } else {
+                single.push((attended, out));
+            }
             rest = after;
             first += len;
         }
+        let group_len = n_q / params.n_head_kv;
+        let mut heads = Vec::new();
+        for (attended, out) in &mut single {
+            heads.extend(out.chunks_exact_mut(group_len).enumerate().map(|(i, out)| (&*attended, i, out)));
+        }
+        team.for_each_chunk(&mut heads, 1, |_, head| {
+            let (attended, i, out) = &mut head[0];
+            attended.attend_head(kernels, *i / params.n_head_kv, *i % params.n_head_kv, out);
+        });
 
         linear(kernels, team, work, gguf, std::slice::from_ref(&attention.output), middle, false, h);
         add(team, x, h, params.n_embd, attention.output.bias.as_deref());
@@ -161,7 +188,7 @@ struct Attended<'a> {
     params: &'a Params,
     layout: &'a Layout,
     layer: usize,
-    pages: &'a [&'a [u8]],
+    pages: Vec<&'a [u8]>,
     /// The position of the first token.
     start: usize,
     window: usize,
@@ -181,31 +208,25 @@ impl Attended<'_> {
     }
 
     fn head(&self, head: usize) -> HeadPages<'_> {
-        self.layout.head(self.pages, self.layer, head)
+        self.layout.head(&self.pages, self.layer, head)
     }
 
-    /// `out` is `[token][n_q]`.
-    fn attend(&self, kernels: &'static Kernels, team: &Team, parts: &mut Vec<f32>, out: &mut [f32]) {
+    /// Many tokens: `out` is `[token][n_q]`.
+    fn attend_many(&self, kernels: &'static Kernels, team: &Team, out: &mut [f32]) {
+        let n_q = self.params.n_q();
+        // Several pieces for each thread, since those behind take longer.
+        let some = (out.len() / n_q / (8 * team.threads())).clamp(TOGETHER, MANY) / TOGETHER * TOGETHER;
+        team.for_each_chunk(out, some * n_q, |i, out| self.attend_some(kernels, i * some, out));
+    }
+
+    /// The queries of one token that share a head of keys and values.
+    fn attend_head(&self, kernels: &Kernels, t: usize, head: usize, out: &mut [f32]) {
         let Params { n_head, n_head_kv, head_dim, .. } = *self.params;
-        let (n_q, group) = (n_head * head_dim, n_head / n_head_kv);
-        let tokens = out.len() / n_q;
-        if tokens >= TOGETHER {
-            // Several pieces for each thread, since those behind take longer.
-            let some = (tokens / (8 * team.threads())).clamp(TOGETHER, MANY) / TOGETHER * TOGETHER;
-            team.for_each_chunk(out, some * n_q, |i, out| self.attend_some(kernels, i * some, out));
-        } else if team.threads() > 1 && tokens * n_head_kv < 4 * team.threads() && self.pages.len() > 1 {
-            for (t, out) in out.chunks_exact_mut(n_q).enumerate() {
-                self.attend_by_page(kernels, team, t, parts, out);
-            }
-        } else {
-            team.for_each_chunk(out, group * head_dim, |i, out| {
-                let (t, head) = (i / n_head_kv, i % n_head_kv);
-                let mut queries: Vec<_> = (out.chunks_exact_mut(head_dim).enumerate())
-                    .map(|(i, out)| Query { q: self.query(t, head * group + i), sees: self.sees(t), out })
-                    .collect();
-                kernels.attend(&self.head(head), &mut queries, &mut Room::default());
-            });
-        }
+        let first = head * (n_head / n_head_kv);
+        let mut queries: Vec<_> = (out.chunks_exact_mut(head_dim).enumerate())
+            .map(|(i, out)| Query { q: self.query(t, first + i), sees: self.sees(t), out })
+            .collect();
+        kernels.attend(&self.head(head), &mut queries, &mut Room::default());
     }
 
     /// Some tokens from `first` on, all their heads.
