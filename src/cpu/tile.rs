@@ -74,7 +74,7 @@ const fn apart<T>(len: usize) -> usize {
     len.saturating_add(APART.div_ceil(size_of::<T>()))
 }
 
-/// Has so many elements.
+/// Makes a part as long, and keeps room behind it.
 fn resize<T: Clone>(part: &mut Vec<T>, len: usize, value: T) {
     part.reserve(apart::<T>(len).saturating_sub(part.len()));
     part.resize(len, value);
