@@ -105,7 +105,7 @@ impl Step<'_> {
         resize(middle, tokens * n_q);
         let few: usize = self.runs.iter().map(|run| run.tokens.len()).filter(|tokens| *tokens < TOGETHER).sum();
         let too_few = team.threads() > 1 && few * params.n_head_kv < 4 * team.threads();
-        // Single tokens, of all sequences.
+        // Runs of which each token's heads are dealt out, of all sequences.
         let mut single = Vec::new();
         let mut rest = &mut middle[..];
         let mut first = 0;
@@ -140,7 +140,8 @@ impl Step<'_> {
         }
         team.for_each_chunk(&mut heads, 1, |_, head| {
             let (attended, i, out) = &mut head[0];
-            attended.attend_head(kernels, *i / params.n_head_kv, *i % params.n_head_kv, out);
+            let (t, head) = (*i / params.n_head_kv, *i % params.n_head_kv);
+            attended.attend_head(kernels, t, head, attended.sees(t), out);
         });
 
         linear(kernels, team, work, gguf, std::slice::from_ref(&attention.output), middle, false, h);
@@ -219,12 +220,12 @@ impl Attended<'_> {
         team.for_each_chunk(out, some * n_q, |i, out| self.attend_some(kernels, i * some, out));
     }
 
-    /// The queries of one token that share a head of keys and values.
-    fn attend_head(&self, kernels: &Kernels, t: usize, head: usize, out: &mut [f32]) {
-        let Params { n_head, n_head_kv, head_dim, .. } = *self.params;
-        let first = head * (n_head / n_head_kv);
-        let mut queries: Vec<_> = (out.chunks_exact_mut(head_dim).enumerate())
-            .map(|(i, out)| Query { q: self.query(t, first + i), sees: self.sees(t), out })
+    /// The queries of one token that share a head of keys and values. Each has as much of `out` as the others.
+    fn attend_head(&self, kernels: &Kernels, t: usize, head: usize, sees: Range<usize>, out: &mut [f32]) {
+        let group = self.params.n_head / self.params.n_head_kv;
+        let len = out.len() / group;
+        let mut queries: Vec<_> = (out.chunks_exact_mut(len).enumerate())
+            .map(|(i, out)| Query { q: self.query(t, head * group + i), sees: sees.clone(), out })
             .collect();
         kernels.attend(&self.head(head), &mut queries, &mut Room::default());
     }
@@ -266,10 +267,7 @@ impl Attended<'_> {
             team.for_each_chunk(parts, group * part, |i, parts| {
                 let (head, page) = (i / n, first + i % n);
                 let sees = sees.start.max(page * PAGE)..sees.end.min((page + 1) * PAGE);
-                let mut queries: Vec<_> = (parts.chunks_exact_mut(part).enumerate())
-                    .map(|(i, out)| Query { q: self.query(t, head * group + i), sees: sees.clone(), out })
-                    .collect();
-                kernels.attend(&self.head(head), &mut queries, &mut Room::default());
+                self.attend_head(kernels, t, head, sees, parts);
             });
             for (head, merged) in merged.chunks_exact_mut(part).enumerate() {
                 let parts = &parts[head / group * n * group * part..][..n * group * part];
