@@ -121,7 +121,7 @@ fn products(c: &mut Criterion) {
         for tokens in [1, 2, 4, 8, 16, 512] {
             let rows = if tokens > 16 { large.min(1024) } else { large };
             let tokens = if measures() { tokens } else { tokens.min(20) };
-            let m = Matrix { ty, data: &data[..rows * row_bytes], rows, cols: COLS };
+            let m = Matrix { ty, data: &data[..rows * row_bytes], rows, cols: COLS, fine: false };
             let (x, mut out) = (values(tokens * COLS), vec![0.0; tokens * rows]);
             let id = format!("matmul/{ty}/{tokens}");
             let mut group = c.benchmark_group(&id);
@@ -131,7 +131,7 @@ fn products(c: &mut Criterion) {
                 let memory = rows == large;
                 let work = Work { bytes: m.data.len(), memory, macs: tokens * rows * COLS, dots };
                 machine.bench(&mut group, &id, kernels, work, |team| {
-                    matmul(kernels, team, &mut scratch, &[m], &x, false, &mut out);
+                    matmul(kernels, team, &mut scratch, &[m], &x, &mut out);
                 });
             }
         }

@@ -102,8 +102,8 @@
 
 /**
  * How activations are rounded that meet quantized weights: "mixed", to sixteen bits where most is lost
- * otherwise (queries, keys, values, logits) and to eight elsewhere; or "int8", to eight bits everywhere,
- * which reads prompts up to a tenth faster. (string, default "mixed")
+ * otherwise (keys, values, logits) and to eight elsewhere; or "int8", to eight bits everywhere, which reads
+ * prompts up to a tenth faster. (string, default "mixed")
  */
 #define PUMICE_KEY_SESSION_ACTIVATIONS "session.activations"
 

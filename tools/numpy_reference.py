@@ -4,7 +4,7 @@ Weights are whatever the file holds, dequantized by the `gguf` package. Everythi
 rounding is asked for, which simulates what pumice rounds on purpose and nothing else:
 
     activations="int8"   what a quantized matrix is multiplied with is rounded to int8, 32 values to a scale
-    activations="mixed"  the same; and where queries, keys, values or logits are made, what that leaves is rounded again
+    activations="mixed"  the same; and where keys, values or logits are made, what that leaves is rounded again
     cache="f16"          keys and values are rounded to half precision, as the KV cache holds them
     cache="q8_0"         queries, keys and values are rounded to int8, 32 to a scale, which is rounded to half precision
                          for keys and values; queries and keys are turned by a Hadamard matrix before
@@ -50,10 +50,6 @@ def hadamard(x: np.ndarray) -> np.ndarray:
     return (x.reshape(-1, n) @ (matrix / n**0.5)).reshape(x.shape)
 
 
-# What makes queries, keys, values and logits.
-FINE = ("attn_qkv", "attn_q", "attn_k", "attn_v", "output", "token_embd")
-
-
 class Reference:
     def __init__(self, path: Path, activations: str = "exact", cache: str = "exact"):
         self.reader = GGUFReader(path)
@@ -79,11 +75,11 @@ class Reference:
             raise KeyError(f"{self.arch}.{name}")
         return default if field is None else field.contents()
 
-    def linear(self, name: str, x: np.ndarray) -> np.ndarray:
+    def linear(self, name: str, x: np.ndarray, fine: bool = False) -> np.ndarray:
         tensor = self.tensors[name + ".weight"]
         if self.activations != "exact" and tensor.tensor_type not in FLOAT_TYPES:
             rounded = round_int8(x)
-            if self.activations == "mixed" and name.split(".")[-1] in FINE:
+            if self.activations == "mixed" and fine:
                 rounded += round_int8(x - rounded)
             x = rounded
         return x @ self.weights[name + ".weight"].T + self.weights.get(name + ".bias", 0)
@@ -91,9 +87,11 @@ class Reference:
     def attention(self, block: str, h: np.ndarray, rotate) -> np.ndarray:
         n, n_q, n_kv = len(h), self.n_head * self.head_dim, self.n_head_kv * self.head_dim
         if block + "attn_qkv.weight" in self.weights:
-            q, k, v = np.split(self.linear(block + "attn_qkv", h), [n_q, n_q + n_kv], axis=1)
+            q = self.linear(block + "attn_qkv", h)[:, :n_q]
+            k, v = np.split(self.linear(block + "attn_qkv", h, fine=True)[:, n_q:], 2, axis=1)
         else:
-            q, k, v = (self.linear(block + part, h) for part in ("attn_q", "attn_k", "attn_v"))
+            q = self.linear(block + "attn_q", h)
+            k, v = (self.linear(block + part, h, fine=True) for part in ("attn_k", "attn_v"))
         q = rotate(q.reshape(n, self.n_head, self.head_dim))
         k = rotate(k.reshape(n, self.n_head_kv, self.head_dim))
         v = v.reshape(n, self.n_head_kv, self.head_dim)
@@ -113,7 +111,7 @@ class Reference:
         """[position, vocabulary], of one sequence from its start."""
         tokens = np.asarray(tokens)
         x = {"llama": self.llama, "gpt2": self.gpt2}[self.arch](tokens)
-        return self.linear("output" if "output.weight" in self.weights else "token_embd", x)
+        return self.linear("output" if "output.weight" in self.weights else "token_embd", x, fine=True)
 
     def llama(self, tokens: np.ndarray) -> np.ndarray:
         eps = self.key("attention.layer_norm_rms_epsilon")

@@ -24,6 +24,8 @@ pub struct Matrix<'a> {
     pub rows: usize,
     /// The length of an input.
     pub cols: usize,
+    /// Whether its tokens are rounded to sixteen bits, if the weights are quantized, or to eight.
+    pub fine: bool,
 }
 
 impl Matrix<'_> {
@@ -43,23 +45,18 @@ impl Matrix<'_> {
 pub struct Cols {
     /// Of any product.
     pub any: usize,
-    /// Of products whose tokens are fine.
+    /// Of products with matrices that are fine.
     pub fine: usize,
     /// Of [`feed_forward`]'s hidden layer.
     pub hidden: usize,
-}
-
-impl Cols {
-    /// Places and columns of the panels for so many tokens.
-    fn sizes(self, tokens: usize) -> [(usize, usize); 2] {
-        [(tokens, self.any), (tokens.saturating_mul(2), self.fine)]
-    }
 }
 
 /// What products need besides their operands; made once, used again and again.
 #[derive(Default)]
 pub struct Workspace {
     panels: Panels,
+    /// The same tokens, fine.
+    fine: Panels,
     /// The hidden layer of a gated feed-forward block.
     hidden: Panels,
     pairs: Pairs,
@@ -74,8 +71,9 @@ impl Workspace {
     /// [`Error::NoMemory`].
     pub fn reserve(&mut self, tokens: usize, cols: Cols, threads: usize) -> Result<()> {
         let no_memory = |bytes| Error::NoMemory { bytes, what: "quantized activations" };
-        self.panels.reserve(cols.sizes(tokens)).map_err(no_memory)?;
-        self.hidden.reserve([(tokens, cols.hidden); 2]).map_err(no_memory)?;
+        self.panels.reserve(tokens, cols.any).map_err(no_memory)?;
+        self.fine.reserve(tokens.saturating_mul(2), cols.fine).map_err(no_memory)?;
+        self.hidden.reserve(tokens, cols.hidden).map_err(no_memory)?;
         self.pairs.reserve(tokens, cols).map_err(no_memory)?;
         let more = threads.saturating_sub(self.tiles.len());
         self.tiles.try_reserve_exact(more).map_err(|_| no_memory(threads * size_of::<Mutex<Tile>>()))?;
@@ -91,7 +89,8 @@ impl Workspace {
     pub fn bytes(tokens: usize, cols: Cols, threads: usize) -> usize {
         let tile = if tokens > 1 { Tile::bytes(tokens.saturating_mul(2), cols.any.max(cols.hidden)) } else { 0 };
         let tile = tile.saturating_add(size_of::<Mutex<Tile>>());
-        let panels = Panels::bytes(cols.sizes(tokens)).saturating_add(Panels::bytes([(tokens, cols.hidden); 2]));
+        let panels = Panels::bytes(tokens, cols.any).saturating_add(Panels::bytes(tokens, cols.hidden));
+        let panels = panels.saturating_add(Panels::bytes(tokens.saturating_mul(2), cols.fine));
         panels.saturating_add(Pairs::bytes(tokens, cols)).saturating_add(threads.saturating_mul(tile))
     }
 
@@ -99,6 +98,7 @@ impl Workspace {
     pub fn taken(&self) -> usize {
         let tiles: usize = self.tiles.iter().map(|tile| lock(tile).taken()).sum();
         self.panels.taken()
+            + self.fine.taken()
             + self.hidden.taken()
             + self.pairs.taken()
             + self.tiles.capacity() * size_of::<Mutex<Tile>>()
@@ -120,27 +120,26 @@ const PIECE: usize = 64;
 const MANY: usize = 16;
 
 /// Multiplies the same tokens, `x` as `[token][col]`, by several matrices of `cols` columns. Their results lie side by
-/// side in `out`, `[token][row of the first, row of the second, …]`. What it held before is lost. For quantized weights,
-/// tokens are rounded: to sixteen bits if they are to be `fine`, else to eight.
+/// side in `out`, `[token][row of the first, row of the second, …]`. What it held before is lost.
 ///
 /// # Panics
 /// If a length does not fit or a type is not supported: matrices come from a model, which checked both.
-#[allow(clippy::too_many_arguments)] // two of them are machinery
 pub fn matmul(
     kernels: &'static Kernels,
     team: &Team,
     work: &mut Workspace,
     matrices: &[Matrix],
     x: &[f32],
-    fine: bool,
     out: &mut [f32],
 ) {
     let Some(cols) = matrices.first().map(|m| m.cols) else { return };
-    if matrices.iter().any(|m| is_quantized(m.ty)) {
-        quantize(kernels, team, &mut work.panels, x, cols, fine);
+    for (fine, panels) in [(false, &mut work.panels), (true, &mut work.fine)] {
+        if matrices.iter().any(|m| is_quantized(m.ty) && m.fine == fine) {
+            quantize(kernels, team, panels, x, cols, fine);
+        }
     }
     work.tiles.resize_with(team.threads(), Mutex::default);
-    let tokens = Tokens { count: x.len() / cols, x, panels: &work.panels };
+    let tokens = Tokens { count: x.len() / cols, x, panels: &work.panels, fine: &work.fine };
     multiply(kernels, team, &work.tiles, &mut work.pairs, matrices, tokens, out);
 }
 
@@ -157,7 +156,7 @@ fn is_quantized(ty: GgmlType) -> bool {
 /// [`Kernels::swiglu`], then that called for down.
 ///
 /// # Panics
-/// If a length does not fit or [`fuses`] says no.
+/// If a length does not fit, [`fuses`] says no or a matrix is fine.
 pub fn feed_forward(
     kernels: &'static Kernels,
     team: &Team,
@@ -170,6 +169,7 @@ pub fn feed_forward(
     assert!(x.len() == tokens * cols, "whole tokens");
     assert!((up.cols, up.rows, down.cols, down.rows) == (cols, hidden, hidden, cols) && hidden.is_multiple_of(BLOCK));
     assert!(fuses(gate.ty, up.ty, down.ty), "types that are computed together");
+    assert!(!gate.fine && !up.fine && !down.fine, "tokens of eight bits");
     let row_bytes = gate.check();
     up.check();
     quantize(kernels, team, &mut work.panels, x, cols, false);
@@ -180,7 +180,7 @@ pub fn feed_forward(
         let out = Hidden::new(&mut work.hidden);
         work.pairs.clear();
         let pairs = work.pairs.arrange(&work.panels, format);
-        let (one, two) = work.pairs.of(pairs);
+        let (one, two) = work.pairs.of(&work.panels, pairs);
         let glu = glu::Glu { gate: gate.data, up: up.data, row_bytes, format, x: &work.panels, one, two, out };
         team.for_each(hidden / BLOCK, |thread, block| {
             let mut tile = lock(&work.tiles[thread]);
@@ -190,16 +190,23 @@ pub fn feed_forward(
         });
     }
     // Nobody reads the values: the type is quantized.
-    let tokens = Tokens { count: tokens, x: &[], panels: &work.hidden };
+    let tokens = Tokens { count: tokens, x: &[], panels: &work.hidden, fine: &work.fine };
     multiply(kernels, team, &work.tiles, &mut work.pairs, &[down], tokens, x);
 }
 
-/// Tokens as the kernels take them: as numbers for float weights, quantized for others.
+/// Tokens as the kernels take them: as numbers for float weights, quantized for others, as far as matrices need them so.
 #[derive(Clone, Copy)]
 struct Tokens<'a> {
     count: usize,
     x: &'a [f32],
     panels: &'a Panels,
+    fine: &'a Panels,
+}
+
+impl<'a> Tokens<'a> {
+    fn panels(&self, m: &Matrix) -> &'a Panels {
+        if m.fine { self.fine } else { self.panels }
+    }
 }
 
 /// The products themselves, once the tokens are quantized.
@@ -209,9 +216,10 @@ fn multiply(
     tiles: &[Mutex<Tile>],
     pairs: &mut Pairs,
     matrices: &[Matrix],
-    Tokens { count: tokens, x, panels }: Tokens,
+    x: Tokens,
     out: &mut [f32],
 ) {
+    let tokens = x.count;
     let (cols, out_stride): (usize, usize) = (matrices[0].cols, matrices.iter().map(|m| m.rows).sum());
     assert!(out.len() == tokens * out_stride, "room for the results of whole tokens");
     if tokens == 0 {
@@ -231,9 +239,9 @@ fn multiply(
     pairs.clear();
     let mut arranged: Vec<Range<usize>> = Vec::with_capacity(matrices.len());
     for (i, m) in matrices.iter().enumerate() {
-        let same = i > 0 && matrices[i - 1].ty == m.ty;
+        let same = i > 0 && matrices[i - 1].ty == m.ty && matrices[i - 1].fine == m.fine;
         let again = arranged.last().filter(|_| same).cloned();
-        let range = again.or_else(|| kernels.format(m.ty).map(|format| pairs.arrange(panels, format)));
+        let range = again.or_else(|| kernels.format(m.ty).map(|format| pairs.arrange(x.panels(m), format)));
         arranged.push(range.unwrap_or_default());
     }
     let mut jobs = Vec::with_capacity(matrices.len());
@@ -248,13 +256,13 @@ fn multiply(
         // SAFETY: the rows before this matrix's are within the first token's results, as its own are.
         let (weights, rows, out) = (m.data, m.rows, unsafe { base.add(before) });
         jobs.push(if let Some(format) = kernels.format(m.ty) {
-            let (one, two) = pairs.of(range);
-            let product = quantized::Product { weights, row_bytes, rows, format, x: panels, one, two, out, out_stride };
-            Job::Quantized(product)
+            let x = x.panels(m);
+            let (one, two) = pairs.of(x, range);
+            Job::Quantized(quantized::Product { weights, row_bytes, rows, format, x, one, two, out, out_stride })
         } else {
-            assert!(x.len() == tokens * cols, "whole tokens");
+            assert!(x.x.len() == tokens * cols, "whole tokens");
             let kernel = kernels.float(m.ty).expect("a supported type");
-            Job::Float(kernel, float::Product { weights, rows, cols, x, out, out_stride })
+            Job::Float(kernel, float::Product { weights, rows, cols, x: x.x, out, out_stride })
         });
         pieces += rows.div_ceil(piece);
         ends.push(pieces);

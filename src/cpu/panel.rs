@@ -26,8 +26,8 @@ pub(super) const BLOCK: usize = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Activations {
-    /// To sixteen bits where most is lost otherwise, which are the products that make queries, keys, values and logits; to
-    /// eight bits elsewhere.
+    /// To sixteen bits where most is lost otherwise, which are the products that make keys, values and logits; to eight bits
+    /// elsewhere.
     #[default]
     Mixed,
     /// To eight bits everywhere.
@@ -201,30 +201,26 @@ impl Panels {
         self.one.resize(one, Panel::ZERO);
     }
 
-    /// The most panels of each kind that products take whose places and columns are at most one of these.
-    fn most(sizes: [(usize, usize); 2]) -> [usize; 3] {
-        let most = |i: usize| {
-            let of = |(places, cols): (usize, usize)| Self::sizes(places.min([usize::MAX, 2, 1][i]), cols)[i];
-            of(sizes[0]).max(of(sizes[1]))
-        };
-        std::array::from_fn(most)
+    /// The most panels of each kind that products of up to so many places and columns take.
+    fn most(places: usize, cols: usize) -> [usize; 3] {
+        std::array::from_fn(|i| Self::sizes(places.min([usize::MAX, 2, 1][i]), cols)[i])
     }
 
     /// Takes the memory for that, or says how many bytes could not be had.
-    pub(super) fn reserve(&mut self, sizes: [(usize, usize); 2]) -> Result<(), usize> {
+    pub(super) fn reserve(&mut self, places: usize, cols: usize) -> Result<(), usize> {
         fn room<const NT: usize>(panels: &mut Vec<Panel<NT>>, len: usize) -> Result<(), usize> {
             let more = len.saturating_sub(panels.len());
             panels.try_reserve_exact(more).map_err(|_| len.saturating_mul(size_of::<Panel<NT>>()))
         }
-        let [fours, two, one] = Self::most(sizes);
+        let [fours, two, one] = Self::most(places, cols);
         room(&mut self.fours, fours)?;
         room(&mut self.two, two)?;
         room(&mut self.one, one)
     }
 
     /// Bytes of that.
-    pub(super) fn bytes(sizes: [(usize, usize); 2]) -> usize {
-        let [fours, two, one] = Self::most(sizes);
+    pub(super) fn bytes(places: usize, cols: usize) -> usize {
+        let [fours, two, one] = Self::most(places, cols);
         let sizes = [(fours, size_of::<Panel<4>>()), (two, size_of::<Panel<2>>()), (one, size_of::<Panel<1>>())];
         sizes.into_iter().fold(0, |sum, (n, size)| sum.saturating_add(n.saturating_mul(size)))
     }

@@ -120,9 +120,9 @@ impl Pairs {
         }
     }
 
-    /// What was arranged, one place or two.
-    pub(super) fn of(&self, range: Range<usize>) -> (&[Pair<1>], &[Pair<2>]) {
-        if self.two.is_empty() { (&self.one[range], &[]) } else { (&[], &self.two[range]) }
+    /// What was arranged of these places, one or two.
+    pub(super) fn of(&self, x: &Panels, range: Range<usize>) -> (&[Pair<1>], &[Pair<2>]) {
+        if x.places == 1 { (&self.one[range], &[]) } else { (&[], &self.two[range]) }
     }
 }
 

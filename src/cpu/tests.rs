@@ -66,10 +66,10 @@ fn types() -> impl Iterator<Item = GgmlType> {
     GgmlType::all().filter(|ty| is_supported(*ty))
 }
 
-fn product(k: &'static Kernels, threads: usize, x: &[f32], fine: bool, m: Matrix) -> Vec<f32> {
+fn product(k: &'static Kernels, threads: usize, x: &[f32], m: Matrix) -> Vec<f32> {
     let mut out = vec![f32::NAN; x.len() / m.cols * m.rows];
     let mut pool = Pool::new(threads).unwrap();
-    pool.run(|team| matmul(k, team, &mut Workspace::default(), &[m], x, fine, &mut out));
+    pool.run(|team| matmul(k, team, &mut Workspace::default(), &[m], x, &mut out));
     out
 }
 
@@ -102,18 +102,18 @@ fn matmul_is_scalar_bit_for_bit() {
         for (rows, blocks) in [(1, 1), (15, 2), (16, 1), long, (16, 20), (50, 2), (133, 1)] {
             let cols = blocks * ty.block_len().max(19);
             let data = random.weights(ty, rows * cols);
-            let m = Matrix { ty, data: &data, rows, cols };
+            let eight = Matrix { ty, data: &data, rows, cols, fine: false };
             for tokens in [1, 2, 3, 4, 5, 7, 8, 9, 13, 21] {
                 let mut x = random.floats(tokens * cols);
                 x[..cols.min(32)].fill(0.0);
-                for fine in [false, true] {
-                    let expected = product(scalar(), 1, &x, fine, m);
+                for m in [eight, Matrix { fine: true, ..eight }] {
+                    let expected = product(scalar(), 1, &x, m);
                     for (k, threads) in Kernels::available().flat_map(|k| [(k, 1), (k, 3)]) {
-                        let got = product(k, threads, &x, fine, m);
+                        let got = product(k, threads, &x, m);
                         assert_eq!(bits(&got), bits(&expected), "{} {ty} {rows}x{cols}, {tokens} tokens", k.name());
                     }
                     // A token's result does not depend on the others.
-                    let alone = product(Kernels::best(), 1, &x[(tokens - 1) * cols..], fine, m);
+                    let alone = product(Kernels::best(), 1, &x[(tokens - 1) * cols..], m);
                     assert_eq!(
                         bits(&alone),
                         bits(&expected[(tokens - 1) * rows..]),
@@ -137,12 +137,12 @@ fn sums_of_the_greatest_integers_are_exact() {
             {
                 scales(ty).iter().for_each(|at| block[*at..at + 2].copy_from_slice(&kept[*at..at + 2]));
             }
-            let m = Matrix { ty, data: &data, rows: 16, cols };
+            let m = Matrix { ty, data: &data, rows: 16, cols, fine: false };
             for tokens in [1, 2, 4] {
                 let x = vec![x; tokens * cols];
-                let expected = product(scalar(), 1, &x, false, m);
+                let expected = product(scalar(), 1, &x, m);
                 for k in Kernels::available() {
-                    let got = product(k, 1, &x, false, m);
+                    let got = product(k, 1, &x, m);
                     assert_eq!(bits(&got), bits(&expected), "{} {ty} {fill:#x}, {tokens} tokens", k.name());
                 }
             }
@@ -154,12 +154,12 @@ fn sums_of_the_greatest_integers_are_exact() {
 fn activations_too_small_to_count_are_zeros() {
     let mut random = Random(4);
     let data = random.weights(GgmlType::Q4_0, 16 * 64);
-    let m = Matrix { ty: GgmlType::Q4_0, data: &data, rows: 16, cols: 64 };
+    let m = Matrix { ty: GgmlType::Q4_0, data: &data, rows: 16, cols: 64, fine: true };
     let tiny: Vec<f32> = random.floats(64).iter().map(|x| x * 1e-28).collect();
     let small: Vec<f32> = random.floats(64).iter().map(|x| x * 1e-25).collect();
     for k in Kernels::available() {
-        assert_eq!(product(k, 1, &tiny, true, m), [0.0; 16], "{}", k.name());
-        assert!(product(k, 1, &small, true, m).iter().any(|x| *x != 0.0), "{}", k.name());
+        assert_eq!(product(k, 1, &tiny, m), [0.0; 16], "{}", k.name());
+        assert!(product(k, 1, &small, m).iter().any(|x| *x != 0.0), "{}", k.name());
     }
 }
 
@@ -171,15 +171,15 @@ fn products_of_the_smallest_numbers_that_count_are_exact() {
         for block in data.chunks_exact_mut(ty.block_bytes()) {
             scales(ty).iter().for_each(|at| block[*at..at + 2].copy_from_slice(&[1, 0])); // 2^-24
         }
-        let m = Matrix { ty, data: &data, rows: 16, cols };
+        let m = Matrix { ty, data: &data, rows: 16, cols, fine: false };
         // Thirty-two columns at a time, below the magnitude that counts and above.
         for (at, power) in (0..cols).step_by(32).flat_map(|at| [90, 89, 88, 87].map(|power| (at, power))) {
             let mut x = vec![0.0; cols];
             let size = f32::from_bits((127 - power) << 23);
             x[at..at + 32].iter_mut().zip(random.floats(32)).for_each(|(to, x)| *to = x * size);
-            let expected = product(scalar(), 1, &x, false, m);
+            let expected = product(scalar(), 1, &x, m);
             for k in Kernels::available() {
-                assert_eq!(bits(&product(k, 1, &x, false, m)), bits(&expected), "{} {ty}, 2^-{power}", k.name());
+                assert_eq!(bits(&product(k, 1, &x, m)), bits(&expected), "{} {ty}, 2^-{power}", k.name());
             }
         }
     }
@@ -192,14 +192,15 @@ fn a_feed_forward_block_is_its_three_products() {
     for ty in types().filter(|ty| fuses(*ty, *ty, *ty)) {
         let mut matrix = |rows, cols| (random.weights(ty, rows * cols), rows, cols);
         let all = [matrix(hidden, cols), matrix(hidden, cols), matrix(cols, hidden)];
-        let [gate, up, down] = all.each_ref().map(|(data, rows, cols)| Matrix { ty, data, rows: *rows, cols: *cols });
+        let [gate, up, down] =
+            (all.each_ref()).map(|(data, rows, cols)| Matrix { ty, data, rows: *rows, cols: *cols, fine: false });
         for tokens in [1, 2, 3, 9] {
             let x = random.floats(tokens * cols);
             for (k, threads) in Kernels::available().flat_map(|k| [(k, 1), (k, 3)]) {
-                let (gate_x, up_x) = (product(k, 1, &x, false, gate), product(k, 1, &x, false, up));
+                let (gate_x, up_x) = (product(k, 1, &x, gate), product(k, 1, &x, up));
                 let mut hidden = vec![0.0; gate_x.len()];
                 k.swiglu(&gate_x, &up_x, &mut hidden);
-                let expected = product(k, 1, &hidden, false, down);
+                let expected = product(k, 1, &hidden, down);
                 let mut got = x.clone();
                 let mut pool = Pool::new(threads).unwrap();
                 pool.run(|team| feed_forward(k, team, &mut Workspace::default(), [gate, up, down], &mut got));
@@ -218,8 +219,8 @@ fn matmul_is_near_the_exact_product() {
         let x = random.floats(cols);
         let mut weights = vec![0.0; rows * cols];
         dequantize(ty, &data, &mut weights).unwrap();
-        let m = Matrix { ty, data: &data, rows, cols };
-        let (got, fine) = (product(scalar(), 1, &x, false, m), product(scalar(), 1, &x, true, m));
+        let m = Matrix { ty, data: &data, rows, cols, fine: false };
+        let (got, fine) = (product(scalar(), 1, &x, m), product(scalar(), 1, &x, Matrix { fine: true, ..m }));
         for ((row, got), fine) in weights.chunks(cols).zip(got).zip(fine) {
             let terms = || row.iter().zip(&x).map(|(w, x)| f64::from(*w) * f64::from(*x));
             let exact: f64 = terms().sum();
@@ -235,25 +236,29 @@ fn matmul_is_near_the_exact_product() {
 
 #[test]
 fn several_matrices_share_their_tokens() {
+    use GgmlType::*;
     let mut random = Random(3);
-    let (cols, tokens) = (256, 3);
-    let kinds = [(GgmlType::Q4_K, 40), (GgmlType::F16, 7), (GgmlType::Q6_K, 65), (GgmlType::Q8_0, 16)];
-    let data: Vec<_> = kinds.iter().map(|(ty, rows)| random.weights(*ty, rows * cols)).collect();
-    let x = random.floats(tokens * cols);
-    let matrix = |i: usize| Matrix { ty: kinds[i].0, data: &data[i], rows: kinds[i].1, cols };
-    let matrices: Vec<_> = (0..kinds.len()).map(matrix).collect();
-    let all: usize = kinds.iter().map(|(_, rows)| rows).sum();
-    let mut out = vec![0.0; tokens * all];
-    let k = Kernels::best();
-    Pool::new(2).unwrap().run(|team| matmul(k, team, &mut Workspace::default(), &matrices, &x, false, &mut out));
-    let mut before = 0;
-    for m in matrices {
-        let alone = product(scalar(), 1, &x, false, m);
-        for t in 0..tokens {
-            let (got, expected) = (&out[t * all + before..][..m.rows], &alone[t * m.rows..][..m.rows]);
-            assert_eq!(bits(got), bits(expected), "{} of token {t}", m.ty);
+    let cols = 256;
+    let kinds =
+        [(Q4_K, 40, false), (F16, 7, false), (Q4_K, 33, true), (Q4_K, 16, true), (Q6_K, 65, true), (Q8_0, 16, false)];
+    let data: Vec<_> = kinds.iter().map(|(ty, rows, _)| random.weights(*ty, rows * cols)).collect();
+    let matrices: Vec<_> =
+        (kinds.iter().zip(&data)).map(|(&(ty, rows, fine), data)| Matrix { ty, data, rows, cols, fine }).collect();
+    let all: usize = matrices.iter().map(|m| m.rows).sum();
+    let mut work = Workspace::default();
+    for (k, tokens) in Kernels::available().flat_map(|k| [1, 3, 2, 1].map(|tokens| (k, tokens))) {
+        let x = random.floats(tokens * cols);
+        let mut out = vec![0.0; tokens * all];
+        Pool::new(2).unwrap().run(|team| matmul(k, team, &mut work, &matrices, &x, &mut out));
+        let mut before = 0;
+        for m in &matrices {
+            let alone = product(scalar(), 1, &x, *m);
+            for t in 0..tokens {
+                let (got, expected) = (&out[t * all + before..][..m.rows], &alone[t * m.rows..][..m.rows]);
+                assert_eq!(bits(got), bits(expected), "{} {}, token {t} of {tokens}", k.name(), m.ty);
+            }
+            before += m.rows;
         }
-        before += m.rows;
     }
 }
 

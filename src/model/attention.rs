@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::cpu::{Activations, HeadPages, KvType, PAGE, PART, Query, Room};
+use crate::cpu::{Activations, HeadPages, KvType, Matrix, PAGE, PART, Query, Room};
 use crate::pool::Team;
 use crate::{Kernels, Result};
 
@@ -16,8 +16,8 @@ use super::weights::{Linear, Loader};
 /// the last few.
 #[derive(Debug)]
 pub(super) struct Attention {
-    /// One matrix of queries, keys and values, `[n_q + 2 n_kv, n_embd]`, or three.
-    qkv: Vec<Linear>,
+    /// Of queries `[n_q, n_embd]`, of keys and of values `[n_kv, n_embd]`.
+    qkv: [Linear; 3],
     /// `[n_embd, n_q]`
     output: Linear,
     /// What scores are multiplied with.
@@ -33,8 +33,12 @@ impl Attention {
         let name = |part: &str| format!("blk.{layer}.{part}");
         let part = |part: &str, rows| loader.linear(&name(part), rows, p.n_embd);
         let qkv = match loader.linear_if(&name("attn_qkv"), p.n_q() + 2 * p.n_kv(), p.n_embd)? {
-            Some(all) => vec![all],
-            None => vec![part("attn_q", p.n_q())?, part("attn_k", p.n_kv())?, part("attn_v", p.n_kv())?],
+            Some(all) => {
+                let [q, kv] = all.split(p.n_q());
+                let [k, v] = kv.split(p.n_kv());
+                [q, k, v]
+            }
+            None => [part("attn_q", p.n_q())?, part("attn_k", p.n_kv())?, part("attn_v", p.n_kv())?],
         };
         let output = loader.linear(&name("attn_output"), p.n_embd, p.n_q())?;
         Ok(Self { qkv, output, scale: 1.0 / (p.head_dim as f32).sqrt(), window: usize::MAX })
@@ -58,10 +62,11 @@ impl Step<'_> {
         let (n_q, n_kv, head_dim) = (params.n_q(), params.n_kv(), params.head_dim);
         let width = n_q + 2 * n_kv;
         let fine = self.activations == Activations::Mixed;
+        let [q, k, v] = attention.qkv.each_ref().map(|part| part.matrix(gguf));
         let tokens = self.places().count();
         let Buffers { x, h, wide, middle, turns, parts, work, .. } = &mut *self.buffers;
 
-        linear(kernels, team, work, gguf, &attention.qkv, h, fine, wide);
+        linear(kernels, team, work, &[q, Matrix { fine, ..k }, Matrix { fine, ..v }], h, wide);
 
         // The kernels' softmax is one of powers of two.
         let (pairs, scale) = (turns.len() / tokens, attention.scale * std::f32::consts::LOG2_E);
@@ -144,7 +149,7 @@ impl Step<'_> {
             attended.attend_head(kernels, t, head, attended.sees(t), out);
         });
 
-        linear(kernels, team, work, gguf, std::slice::from_ref(&attention.output), middle, false, h);
+        linear(kernels, team, work, &[attention.output.matrix(gguf)], middle, h);
         add(team, x, h, params.n_embd, attention.output.bias.as_deref());
     }
 }

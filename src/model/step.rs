@@ -220,14 +220,14 @@ impl Step<'_> {
             let [gate, up] = gate_up;
             feed_forward(kernels, team, work, [gate, up, down].map(|linear| linear.matrix(gguf)), h);
         } else {
-            linear(kernels, team, work, gguf, gate_up, h, false, wide);
+            linear(kernels, team, work, &gate_up.each_ref().map(|part| part.matrix(gguf)), h, wide);
             add_all_biases(team, gate_up, wide);
             resize(middle, wide.len() / 2);
             team.for_each_chunk(middle, n_ff, |t, out| {
                 let (gate, up) = wide[2 * t * n_ff..][..2 * n_ff].split_at(n_ff);
                 kernels.swiglu(gate, up, out);
             });
-            linear(kernels, team, work, gguf, std::slice::from_ref(down), middle, false, h);
+            linear(kernels, team, work, &[down.matrix(gguf)], middle, h);
         }
         add(team, x, h, self.params.n_embd, down.bias.as_deref());
     }
@@ -236,12 +236,12 @@ impl Step<'_> {
     pub fn gelu(&mut self, up: &Linear, down: &Linear) {
         let (gguf, kernels, team, n_ff) = (self.gguf, self.kernels, self.team, self.params.n_ff);
         let Buffers { x, h, middle, work, .. } = &mut *self.buffers;
-        linear(kernels, team, work, gguf, std::slice::from_ref(up), h, false, middle);
+        linear(kernels, team, work, &[up.matrix(gguf)], h, middle);
         team.for_each_chunk(middle, n_ff, |_, row| {
             add_biases(std::slice::from_ref(up), row);
             kernels.gelu(row);
         });
-        linear(kernels, team, work, gguf, std::slice::from_ref(down), middle, false, h);
+        linear(kernels, team, work, &[down.matrix(gguf)], middle, h);
         add(team, x, h, self.params.n_embd, down.bias.as_deref());
     }
 
@@ -272,9 +272,8 @@ impl Step<'_> {
         }
         if !logits.is_empty() {
             let fine = self.activations == Activations::Mixed;
-            let output = std::slice::from_ref(output);
-            product(kernels, self.team, work, gguf, output, h, fine, logits);
-            add_all_biases(self.team, output, logits);
+            matmul(kernels, self.team, work, &[Matrix { fine, ..output.matrix(gguf) }], h, logits);
+            add_all_biases(self.team, std::slice::from_ref(output), logits);
         }
     }
 }
@@ -286,36 +285,18 @@ fn apply_norm(kernels: &Kernels, norm: &Norm, x: &[f32], out: &mut [f32]) {
     }
 }
 
-/// out = `[token][results of all parts side by side]`, made as long as that takes, without their biases: who reads the
+/// out = `[token][results of all matrices side by side]`, made as long as that takes, without biases: who reads the
 /// results adds them, by [`add_biases`] or [`add`], while they are in the nearest cache.
-#[allow(clippy::too_many_arguments)] // most of them are machinery
 pub(super) fn linear(
     kernels: &'static Kernels,
     team: &Team,
     work: &mut Workspace,
-    gguf: &Gguf,
-    parts: &[Linear],
+    matrices: &[Matrix],
     x: &[f32],
-    fine: bool,
     out: &mut Vec<f32>,
 ) {
-    resize(out, x.len() / parts[0].cols * parts.iter().map(|part| part.rows).sum::<usize>());
-    product(kernels, team, work, gguf, parts, x, fine, out);
-}
-
-#[allow(clippy::too_many_arguments)] // as above
-fn product(
-    kernels: &'static Kernels,
-    team: &Team,
-    work: &mut Workspace,
-    gguf: &Gguf,
-    parts: &[Linear],
-    x: &[f32],
-    fine: bool,
-    out: &mut [f32],
-) {
-    let matrices: Vec<Matrix> = parts.iter().map(|part| part.matrix(gguf)).collect();
-    matmul(kernels, team, work, &matrices, x, fine, out);
+    resize(out, x.len() / matrices[0].cols * matrices.iter().map(|m| m.rows).sum::<usize>());
+    matmul(kernels, team, work, matrices, x, out);
 }
 
 /// Adds the parts' biases, if there are any, to one token's results of all parts side by side.

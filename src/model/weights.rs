@@ -15,6 +15,8 @@ use super::params::Params;
 pub(super) struct Linear {
     /// The tensor's place in the file's table.
     tensor: TensorInfo,
+    /// The first of its rows, and how many.
+    start: usize,
     pub rows: usize,
     pub cols: usize,
     /// `rows` values.
@@ -26,15 +28,35 @@ impl Linear {
         self.tensor.ty
     }
 
+    /// Fine or not is for the caller to say.
     pub fn matrix<'a>(&self, gguf: &'a Gguf) -> Matrix<'a> {
-        Matrix { ty: self.tensor.ty, data: gguf.tensor_data(&self.tensor), rows: self.rows, cols: self.cols }
+        let data = self.bytes(gguf, 0, self.rows);
+        Matrix { ty: self.tensor.ty, data, rows: self.rows, cols: self.cols, fine: false }
+    }
+
+    /// Some of its rows.
+    fn bytes<'a>(&self, gguf: &'a Gguf, first: usize, rows: usize) -> &'a [u8] {
+        let row = self.tensor.ty.row_bytes(self.cols).expect("whole blocks, checked when the model was opened");
+        &gguf.tensor_data(&self.tensor)[(self.start + first) * row..][..rows * row]
+    }
+
+    /// The first `rows` rows, and the others.
+    pub fn split(self, rows: usize) -> [Self; 2] {
+        let (mut first, mut rest) = (self.bias, None);
+        if let Some(bias) = &mut first {
+            // (Of a file without data, biases have no values.)
+            rest = Some(bias.split_off(rows.min(bias.len())));
+        }
+        let (cols, start) = (self.cols, self.start + rows);
+        [
+            Self { tensor: self.tensor.clone(), start: self.start, rows, cols, bias: first },
+            Self { tensor: self.tensor, start, rows: self.rows - rows, cols, bias: rest },
+        ]
     }
 
     /// Row `row`, dequantized into `out`, which holds `cols` values.
     pub fn row(&self, gguf: &Gguf, row: usize, out: &mut [f32]) {
-        let bytes = gguf.tensor_data(&self.tensor);
-        let len = bytes.len() / self.rows;
-        let read = dequantize(self.tensor.ty, &bytes[row * len..][..len], out);
+        let read = dequantize(self.tensor.ty, self.bytes(gguf, row, 1), out);
         debug_assert!(read.is_ok(), "the type and the lengths were checked when the model was opened");
     }
 }
@@ -64,7 +86,7 @@ impl Loader<'_> {
         self.check_shape(tensor, &[cols, rows])?;
         let bias = format!("{name}.bias");
         let bias = self.gguf.tensor(&bias).map(|_| self.vector(&bias, rows)).transpose()?;
-        Ok(Linear { tensor: tensor.clone(), rows, cols, bias })
+        Ok(Linear { tensor: tensor.clone(), start: 0, rows, cols, bias })
     }
 
     /// The same, if it is there.
