@@ -5,8 +5,10 @@
 //! both matrices, by the same chains as any product's. So the hidden layer is never stored as numbers: of a prompt's
 //! chunk, that would be most of the memory.
 
+use std::ops::Range;
+
 use super::math::swiglu_lanes;
-use super::panel::{BLOCK, Panel, Panels};
+use super::panel::{BLOCK, Panel, Panels, Places, prepare, round};
 use super::quantized::{Format, Lanes, Product};
 use super::scalar::Scalar;
 use super::stream::{Pair, Streamed};
@@ -22,7 +24,7 @@ pub(super) struct Glu<'a> {
     pub row_bytes: usize,
     pub format: &'static Format,
     /// Not fine.
-    pub x: &'a Panels,
+    pub x: Places<'a>,
     /// One place or two, arranged for the format, if it has lanes.
     pub one: &'a [Pair<1>],
     pub two: &'a [Pair<2>],
@@ -30,6 +32,7 @@ pub(super) struct Glu<'a> {
 }
 
 /// Panels that several threads fill in, each other columns.
+#[derive(Clone, Copy)]
 pub(super) struct Hidden {
     fours: *mut Panel<4>,
     two: *mut Panel<2>,
@@ -49,12 +52,18 @@ impl Hidden {
         Self { fours, two, one, blocks: panels.cols / BLOCK, places: panels.places }
     }
 
+    /// Some tokens of them: whole groups of four, or all that are left.
+    pub(super) fn tokens(self, tokens: Range<usize>) -> Self {
+        let fours = self.fours.wrapping_add(tokens.start / TOGETHER * self.blocks);
+        Self { fours, places: tokens.len(), ..self }
+    }
+
     /// Quantizes thirty-two elements of the `group`th `N` places, all that share a panel.
     ///
     /// # Safety
     /// Nobody else uses these columns meanwhile.
     #[inline(always)]
-    unsafe fn set<S: Simd, const N: usize>(&self, s: S, group: usize, block: usize, x: [[S::F; 2]; N]) {
+    unsafe fn set<S: Simd, const N: usize>(&self, s: S, group: usize, block: usize, mut x: [[S::F; 2]; N]) {
         assert!(N == if self.places <= 2 { self.places } else { TOGETHER }, "places that share a panel");
         assert!(N * group < self.places && block < self.blocks);
         // SAFETY: `panels.resize` made the panels of all places and blocks, of that kind; the caller has these alone.
@@ -64,12 +73,12 @@ impl Hidden {
                 2 => self.two.cast(),
                 _ => self.fours.cast(),
             };
+            if N * (group + 2) < self.places {
+                prepare(s, panels.add((group + 2) * self.blocks + block));
+            }
             &mut *panels.add(group * self.blocks + block)
         };
-        for t in 0..N {
-            panel.set(s, t, x[t]);
-        }
-        panel.finish();
+        *panel = round(s, &mut x);
     }
 }
 
@@ -123,8 +132,8 @@ pub(super) unsafe fn simd<S: Simd>(s: S, p: &Glu, first: usize, last: usize, til
         // SAFETY: the caller's contract.
         unsafe {
             match p.x.places {
-                1 => few(s, p, row, lanes, lanes.one, &p.x.one, p.one),
-                2 => few(s, p, row, lanes, lanes.two, &p.x.two, p.two),
+                1 => few(s, p, row, lanes, lanes.one, p.x.one, p.one),
+                2 => few(s, p, row, lanes, lanes.two, p.x.two, p.two),
                 _ => many(s, p, row, lanes, tile),
             }
         }

@@ -15,7 +15,7 @@
 use std::ops::Range;
 
 use super::math::padded;
-use super::panel::{BLOCK, Panel, load_block, nearest, size};
+use super::panel::{BLOCK, Panel, load_block, nearest, round, size};
 use super::quantized::{Wide, step};
 use super::unpack::Columns;
 use super::vector::Simd;
@@ -412,11 +412,19 @@ impl Cache for Q8_0 {
 
     #[inline(always)]
     fn panels<S: Simd, const N: usize>(s: S, queries: [&[f32]; N], panels: &mut Panels<N>) {
-        for (t, q) in queries.into_iter().enumerate() {
-            for (panel, q) in panels.iter_mut().zip(q.chunks(BLOCK)) {
-                let mut x = [0.0; BLOCK];
-                x[..q.len()].copy_from_slice(q);
-                panel.set(s, t, load_block(s, &x));
+        for (block, panel) in panels.iter_mut().enumerate().take(queries[0].len().div_ceil(BLOCK)) {
+            for first in (0..N).step_by(4) {
+                let mut four = [[s.splat(0.0); 2]; 4];
+                for i in 0..4 {
+                    let q = &queries[(first + i).min(N - 1)][BLOCK * block..];
+                    let mut x = [0.0; BLOCK];
+                    x[..q.len().min(BLOCK)].copy_from_slice(&q[..q.len().min(BLOCK)]);
+                    four[i] = load_block(s, &x);
+                }
+                let rounded = round(s, &mut four);
+                for i in 0..4.min(N - first) {
+                    panel.set(first + i, &rounded, i);
+                }
             }
         }
     }

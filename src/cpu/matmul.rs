@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard};
 
 use super::glu::Hidden;
-use super::panel::{BLOCK, Panels};
+use super::panel::{BLOCK, Panels, Places};
 use super::stream::Pairs;
 use super::table::Kernels;
 use super::tile::{TOGETHER, Tile};
@@ -179,14 +179,22 @@ pub fn feed_forward(
         let format = kernels.format(gate.ty).expect("a supported type");
         let out = Hidden::new(&mut work.hidden);
         work.pairs.clear();
-        let pairs = work.pairs.arrange(&work.panels, format);
-        let (one, two) = work.pairs.of(&work.panels, pairs);
-        let glu = glu::Glu { gate: gate.data, up: up.data, row_bytes, format, x: &work.panels, one, two, out };
-        team.for_each(hidden / BLOCK, |thread, block| {
+        let all = work.panels.tokens(0..tokens);
+        let pairs = work.pairs.arrange(all, format);
+        let (one, two) = work.pairs.of(all, pairs);
+        let (gate, up) = (gate.data, up.data);
+        let part = |part: Range<usize>| {
+            let (x, out) = (work.panels.tokens(part.clone()), out.tokens(part));
+            glu::Glu { gate, up, row_bytes, format, x, one, two, out }
+        };
+        let parts: Vec<_> = parts(team, tokens, hidden.min(cols)).map(part).collect();
+        let blocks = hidden / BLOCK;
+        team.for_each(parts.len() * blocks, |thread, index| {
+            let (glu, row) = (&parts[index / blocks], index % blocks * BLOCK);
             let mut tile = lock(&work.tiles[thread]);
-            // SAFETY: blocks are disjoint ranges of columns, and each is run once; the table that the kernel came from was
-            // handed out by `available`.
-            unsafe { (kernels.glu)(&glu, block * BLOCK, (block + 1) * BLOCK, &mut tile) };
+            // SAFETY: blocks are disjoint ranges of columns, and each is run once for each part of the tokens; the table that
+            // the kernel came from was handed out by `available`.
+            unsafe { (kernels.glu)(glu, row, row + BLOCK, &mut tile) };
         });
     }
     // Nobody reads the values: the type is quantized.
@@ -204,9 +212,26 @@ struct Tokens<'a> {
 }
 
 impl<'a> Tokens<'a> {
-    fn panels(&self, m: &Matrix) -> &'a Panels {
-        if m.fine { self.fine } else { self.panels }
+    /// Some of them, as a matrix takes them.
+    fn places(&self, m: &Matrix, tokens: Range<usize>) -> Places<'a> {
+        if m.fine { self.fine } else { self.panels }.tokens(tokens)
     }
+}
+
+/// Of matrices with so many rows or columns at most, each thread takes other tokens, and all rows. It unpacks all weights
+/// for itself then; but what it makes of a token is in its own caches, whatever comes next. On Zen 4, prompts are 2 to 9 %
+/// faster with 576 columns, 2 to 3 with 768, and with 2048 from 1 slower to 2 faster: most where the system runs the threads
+/// on cores that share no cache.
+const SMALL: usize = 1024;
+
+/// So many tokens at least.
+const PART: usize = 128;
+
+/// Tokens that are taken together, parts of all, by matrices of which the smaller side is so long.
+fn parts(team: &Team, tokens: usize, side: usize) -> impl Iterator<Item = Range<usize>> {
+    let parts = if side <= SMALL { (tokens / PART).clamp(1, team.threads()) } else { 1 };
+    let start = move |part: usize| if part < parts { tokens * part / parts / TOGETHER * TOGETHER } else { tokens };
+    (0..parts).map(move |part| start(part)..start(part + 1))
 }
 
 /// The products themselves, once the tokens are quantized.
@@ -241,40 +266,44 @@ fn multiply(
     for (i, m) in matrices.iter().enumerate() {
         let same = i > 0 && matrices[i - 1].ty == m.ty && matrices[i - 1].fine == m.fine;
         let again = arranged.last().filter(|_| same).cloned();
-        let range = again.or_else(|| kernels.format(m.ty).map(|format| pairs.arrange(x.panels(m), format)));
+        let range = again.or_else(|| kernels.format(m.ty).map(|format| pairs.arrange(x.places(m, 0..tokens), format)));
         arranged.push(range.unwrap_or_default());
     }
-    let mut jobs = Vec::with_capacity(matrices.len());
+    let mut jobs = Vec::new();
     let base = out.as_mut_ptr();
-    let mut before = 0;
     // The pieces of all jobs, one range after the other: where each range ends.
-    let mut ends = Vec::with_capacity(matrices.len());
+    let mut ends = Vec::new();
     let mut pieces = 0;
-    for (m, range) in matrices.iter().zip(arranged) {
-        assert!(m.cols == cols, "one length of input");
-        let row_bytes = m.check();
-        // SAFETY: the rows before this matrix's are within the first token's results, as its own are.
-        let (weights, rows, out) = (m.data, m.rows, unsafe { base.add(before) });
-        jobs.push(if let Some(format) = kernels.format(m.ty) {
-            let x = x.panels(m);
-            let (one, two) = pairs.of(x, range);
-            Job::Quantized(quantized::Product { weights, row_bytes, rows, format, x, one, two, out, out_stride })
-        } else {
-            assert!(x.x.len() == tokens * cols, "whole tokens");
-            let kernel = kernels.float(m.ty).expect("a supported type");
-            Job::Float(kernel, float::Product { weights, rows, cols, x: x.x, out, out_stride })
-        });
-        pieces += rows.div_ceil(piece);
-        ends.push(pieces);
-        before += rows;
+    for part in parts(team, tokens, out_stride.min(cols)) {
+        let mut before = part.start * out_stride;
+        for (m, range) in matrices.iter().zip(&arranged) {
+            assert!(m.cols == cols, "one length of input");
+            let row_bytes = m.check();
+            // SAFETY: the rows before this matrix's are within the part's first token's results, as its own are.
+            let (weights, rows, out) = (m.data, m.rows, unsafe { base.add(before) });
+            jobs.push(if let Some(format) = kernels.format(m.ty) {
+                let x = x.places(m, part.clone());
+                let (one, two) = pairs.of(x, range.clone());
+                Job::Quantized(quantized::Product { weights, row_bytes, rows, format, x, one, two, out, out_stride })
+            } else {
+                assert!(x.x.len() == tokens * cols, "whole tokens");
+                let kernel = kernels.float(m.ty).expect("a supported type");
+                let x = &x.x[part.start * cols..part.end * cols];
+                Job::Float(kernel, float::Product { weights, rows, cols, x, out, out_stride })
+            });
+            pieces += rows.div_ceil(piece);
+            ends.push(pieces);
+            before += rows;
+        }
     }
     let jobs = Jobs { kernels, jobs, tiles };
     team.for_each(pieces, |thread, index| {
         let job = ends.partition_point(|end| *end <= index);
         let begin = if job == 0 { 0 } else { ends[job - 1] };
         let first = (index - begin) * piece;
-        // SAFETY: pieces are disjoint ranges of rows, and each is run once.
-        unsafe { jobs.run(thread, job, first..matrices[job].rows.min(first + piece)) };
+        let rows = first..matrices[job % matrices.len()].rows.min(first + piece);
+        // SAFETY: pieces are disjoint ranges of rows or of tokens, and each is run once.
+        unsafe { jobs.run(thread, job, rows) };
     });
 }
 

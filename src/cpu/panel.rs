@@ -8,6 +8,8 @@
 //! A token that is to be fine, to sixteen bits, has two places: what the rounding of the first leaves is rounded once more
 //! in the second, with a scale of its own. Each is multiplied as if it were a token, and the two results are added.
 
+use std::ops::Range;
+
 use super::math::MAGIC;
 use super::vector::Simd;
 
@@ -90,37 +92,18 @@ impl<const NT: usize> Panel<NT> {
         q: [[[0; 4]; 8]; NT],
     };
 
-    /// Fills in place `t` from its thirty-two values, but for what [`Panel::finish`] does; gives the integers, as numbers.
+    /// Fills in place `t` from place `i` of another panel.
     #[inline(always)]
-    pub(super) fn set<S: Simd>(&mut self, s: S, t: usize, x: [S::F; 2]) -> [S::F; 2] {
-        let greatest = s.greatest(s.max(size(s, x[0]), size(s, x[1])));
-        self.scale[t] = if greatest < TINY { 0.0 } else { greatest / 127.0 };
-        let inverse = if greatest >= TINY { 127.0 / greatest } else { 0.0 };
-        // The low byte is the integer, rounded to nearest even; what is not finite gives some integer.
-        let mut integers = x;
+    pub(super) fn set(&mut self, t: usize, from: &Panel<4>, i: usize) {
+        self.scale[t] = from.scale[i];
+        for part in 0..3 {
+            self.start[part][t] = from.start[part][i];
+        }
+        self.scaled_sum[t] = from.scaled_sum[i];
         for half in 0..2 {
-            let bits = nearest(s, x[half], inverse);
-            integers[half] = s.sub(s.as_f32(bits), s.splat(MAGIC));
-            let q = s.to_i8(bits);
-            self.q[t].as_flattened_mut()[16 * half..][..16].copy_from_slice(&q);
-            // The magic constant's own bits, sixteen times, wrap around in the sum.
-            let sum = s.sum_i(bits).wrapping_sub((MAGIC.to_bits() as i32).wrapping_mul(16));
-            self.start[1 + half][t] = sum.wrapping_mul(-MOVED);
+            self.scaled_half[half][t] = from.scaled_half[half][i];
         }
-        self.start[0][t] = self.start[1][t].wrapping_add(self.start[2][t]);
-        integers
-    }
-
-    /// The sums as minimums are multiplied with them, of all places at once: one by one, each would wait for its sums to go
-    /// through memory.
-    #[inline(always)]
-    pub(super) fn finish(&mut self) {
-        for t in 0..NT {
-            for half in 0..2 {
-                self.scaled_half[half][t] = self.scale[t] * self.sum(1 + half, t) as f32;
-            }
-            self.scaled_sum[t] = self.scale[t] * self.sum(0, t) as f32;
-        }
+        self.q[t] = from.q[i];
     }
 
     /// The sum of place `t`'s integers: of all thirty-two (`part` 0), or of one half (1 or 2).
@@ -128,14 +111,58 @@ impl<const NT: usize> Panel<NT> {
     pub(super) fn sum(&self, part: usize, t: usize) -> i32 {
         -(self.start[part][t] >> MOVED.ilog2())
     }
+}
 
-    /// Fills in places `t` and `t + 1`: the values, and what is left of them.
-    #[inline(always)]
-    fn set_fine<S: Simd>(&mut self, s: S, t: usize, x: [S::F; 2]) {
-        let integers = self.set(s, t, x);
-        let scale = s.splat(-self.scale[t]);
-        let rest = [s.fma(integers[0], scale, x[0]), s.fma(integers[1], scale, x[1])];
-        self.set(s, t + 1, rest);
+/// Rounds up to four times thirty-two values, and leaves in `x` what that loses. One after the other, each would wait for
+/// its greatest magnitude, for two divisions and for its sums.
+#[inline(always)]
+pub(super) fn round<S: Simd, const N: usize>(s: S, x: &mut [[S::F; 2]; N]) -> Panel<N> {
+    const { assert!(N <= 4) };
+    let mut sizes = [s.splat(0.0); 4];
+    for i in 0..N {
+        sizes[i] = s.max(size(s, x[i][0]), size(s, x[i][1]));
+    }
+    let greatest = s.greatest4(sizes);
+    let (mut panel, mut inverse) = (Panel::ZERO, [0.0; N]);
+    for i in 0..N {
+        panel.scale[i] = if greatest[i] < TINY { 0.0 } else { greatest[i] / 127.0 };
+        inverse[i] = if greatest[i] >= TINY { 127.0 / greatest[i] } else { 0.0 };
+    }
+    let mut sums = [[0; N]; 2];
+    for first in (0..N).step_by(2) {
+        let two = N.min(first + 2) - first;
+        // The low byte is the integer, rounded to nearest even; what is not finite gives some integer.
+        let mut bits = [s.splat_i(0); 4];
+        for k in 0..2 * two {
+            let (i, half) = (first + k / 2, k % 2);
+            bits[k] = nearest(s, x[i][half], inverse[i]);
+            let integers = s.sub(s.as_f32(bits[k]), s.splat(MAGIC));
+            x[i][half] = s.fma(integers, s.splat(-panel.scale[i]), x[i][half]);
+        }
+        let (q, of) = s.low_bytes(bits);
+        let q: [[[i8; 4]; 8]; 2] = bytemuck::cast(q);
+        for i in 0..two {
+            panel.q[first + i] = q[i];
+            (sums[0][first + i], sums[1][first + i]) = (of[2 * i], of[2 * i + 1]);
+        }
+    }
+    for i in 0..N {
+        for half in 0..2 {
+            panel.start[1 + half][i] = sums[half][i] * -MOVED;
+            panel.scaled_half[half][i] = panel.scale[i] * sums[half][i] as f32;
+        }
+        let sum = sums[0][i] + sums[1][i];
+        panel.start[0][i] = sum * -MOVED;
+        panel.scaled_sum[i] = panel.scale[i] * sum as f32;
+    }
+    panel
+}
+
+/// Asks for a panel that is to be written: what was in it before, other threads have read.
+#[inline(always)]
+pub(super) fn prepare<S: Simd, const NT: usize>(s: S, panel: *const Panel<NT>) {
+    for line in 0..size_of::<Panel<NT>>().div_ceil(64) {
+        s.prefetch_write(panel.cast::<u8>().wrapping_add(64 * line));
     }
 }
 
@@ -146,28 +173,40 @@ pub(super) fn load_block<S: Simd>(s: S, x: &[f32; BLOCK]) -> [S::F; 2] {
     [s.load(&x[0]), s.load(&x[1])]
 }
 
+/// Steps that a panel is asked for before it is written.
+const AHEAD: usize = 4;
+
 /// Quantizes as many tokens as have `NT` places, each `cols` values of `x`, into one panel for every thirty-two columns.
+/// Places that are left have those of the last token.
 #[inline(always)]
 pub(super) fn quantize<S: Simd, const NT: usize>(s: S, x: &[f32], cols: usize, fine: bool, panels: &mut [Panel<NT>]) {
-    for (t, x) in x.chunks_exact(cols).enumerate() {
-        let (blocks, _) = x.as_chunks::<BLOCK>();
-        for (panel, x) in panels.iter_mut().zip(blocks) {
-            let x = load_block(s, x);
-            if fine {
-                panel.set_fine(s, 2 * t, x);
-            } else {
-                panel.set(s, t, x);
+    let places = if fine { 2 } else { 1 };
+    // Tokens that share a panel, and panels that have four tokens' values.
+    let (together, some, blocks) = (NT / places, 4 / (NT / places), panels.len());
+    for first in (0..blocks).step_by(some) {
+        for panel in 0..some {
+            prepare(s, panels.as_ptr().wrapping_add(first + AHEAD * some + panel));
+        }
+        let mut values = [[s.splat(0.0); 2]; 4];
+        let at = |i: usize| ((first + i / together).min(blocks - 1), i % together);
+        for i in 0..4 {
+            let (block, token) = at(i);
+            let x = &x[token.min(x.len() / cols - 1) * cols + block * BLOCK..][..BLOCK];
+            values[i] = load_block(s, x.try_into().expect("a block"));
+        }
+        for place in 0..places {
+            let rounded = round(s, &mut values);
+            for i in 0..4 {
+                let (block, token) = at(i);
+                panels[block].set(places * token + place, &rounded, i);
             }
         }
-    }
-    for panel in panels {
-        panel.finish();
     }
 }
 
 /// Tokens of a matmul, quantized: one place or two in a group of their own, more in groups of four.
 ///
-/// A group that is not full keeps whatever it held before in its free places; their results are not stored.
+/// The results of the free places of a group that is not full are not stored.
 #[derive(Default)]
 pub(super) struct Panels {
     /// One for each token, or two if tokens are fine.
@@ -232,6 +271,32 @@ impl Panels {
             + self.one.capacity() * size_of::<Panel<1>>()
     }
 
+    /// Some tokens: whole groups of four, or all that are left.
+    pub(super) fn tokens(&self, tokens: Range<usize>) -> Places<'_> {
+        let each = if self.fine { 2 } else { 1 };
+        let (places, blocks) = (each * tokens.len(), self.cols / BLOCK);
+        let first = each * tokens.start / 4 * blocks;
+        let [fours, two, one] = match self.places {
+            0..=2 => [0, self.two.len(), self.one.len()],
+            _ => [places.div_ceil(4) * blocks, 0, 0],
+        };
+        let fours = &self.fours[first..][..fours];
+        Places { places, cols: self.cols, fine: self.fine, fours, two: &self.two[..two], one: &self.one[..one] }
+    }
+}
+
+/// Some of the tokens of [`Panels`], as those have them.
+#[derive(Clone, Copy)]
+pub(super) struct Places<'a> {
+    pub places: usize,
+    pub cols: usize,
+    pub fine: bool,
+    pub fours: &'a [Panel<4>],
+    pub two: &'a [Panel<2>],
+    pub one: &'a [Panel<1>],
+}
+
+impl Places<'_> {
     /// The integers, scale and sum of block `b` of place `t`: the view of the scalar code.
     pub(super) fn block(&self, t: usize, b: usize) -> (&[[i8; 4]; 8], f32, [i32; 2]) {
         fn view<const NT: usize>(p: &Panel<NT>, t: usize) -> (&[[i8; 4]; 8], f32, [i32; 2]) {

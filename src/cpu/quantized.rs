@@ -21,7 +21,7 @@
 
 use std::ops::Range;
 
-use super::panel::{MOVED, Panel, Panels};
+use super::panel::{MOVED, Panel, Places};
 use super::stream::{Order, Pair, Streamed, order};
 use super::tile::{Fill, Tile};
 use super::unpack::{Columns, Rows, Unpack};
@@ -35,7 +35,7 @@ pub(super) struct Product<'a> {
     pub row_bytes: usize,
     pub rows: usize,
     pub format: &'static Format,
-    pub x: &'a Panels,
+    pub x: Places<'a>,
     /// One place or two, arranged for the format, if it has lanes.
     pub one: &'a [Pair<1>],
     pub two: &'a [Pair<2>],
@@ -161,12 +161,12 @@ pub(super) unsafe fn simd<S: Simd>(s: S, p: &Product, first: usize, last: usize,
             match p.x.places {
                 1 => {
                     let mut sums = [[0.0; 16]; 1];
-                    (lanes.one)(Streamed { rows, blocks, ahead, panels: &p.x.one, pairs: p.one, sums: &mut sums });
+                    (lanes.one)(Streamed { rows, blocks, ahead, panels: p.x.one, pairs: p.one, sums: &mut sums });
                     store.put(0, sums[0]);
                 }
                 2 => {
                     let mut sums = [[0.0; 16]; 2];
-                    (lanes.two)(Streamed { rows, blocks, ahead, panels: &p.x.two, pairs: p.two, sums: &mut sums });
+                    (lanes.two)(Streamed { rows, blocks, ahead, panels: p.x.two, pairs: p.two, sums: &mut sums });
                     let [a, b] = sums;
                     if p.x.fine {
                         store.put(0, s.to_array(s.add(s.load(&a), s.load(&b))));
@@ -191,11 +191,13 @@ pub(super) unsafe fn simd<S: Simd>(s: S, p: &Product, first: usize, last: usize,
 /// The wanted lanes of all tokens may be written.
 #[inline(always)]
 pub(super) unsafe fn put_all<S: Simd>(s: S, stores: [Store; 2], tile: &Tile, places: usize, fine: bool) {
-    for t in 0..if fine { places / 2 } else { places } {
+    let tokens = if fine { places / 2 } else { places };
+    for t in 0..tokens {
+        let next = (t + 8).min(tokens - 1);
         for (i, store) in stores.iter().enumerate() {
             // The results of neighbouring tokens are rows apart, lines that only these few stores touch: a fifth of the
             // time of a product was spent waiting for them before they were asked for here.
-            s.prefetch_near(store.out.wrapping_add((t + 8) * store.stride + store.start).cast());
+            s.prefetch_write(store.out.wrapping_add(next * store.stride + store.start).cast());
             let sum = |place| tile.results(place)[i];
             let result = if fine { s.to_array(s.add(s.load(sum(2 * t)), s.load(sum(2 * t + 1)))) } else { *sum(t) };
             // SAFETY: the caller's contract.

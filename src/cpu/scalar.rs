@@ -157,10 +157,6 @@ impl Simd for Scalar {
         a.map(|a| a as i8)
     }
     #[inline(always)]
-    fn sum_i(self, a: [u32; 16]) -> i32 {
-        a.into_iter().fold(0, u32::wrapping_add) as i32
-    }
-    #[inline(always)]
     fn to_f32(self, a: [u32; 16]) -> [f32; 16] {
         a.map(|a| a as i32 as f32)
     }
@@ -207,4 +203,6 @@ impl Simd for Scalar {
     fn prefetch(self, _at: *const u8) {}
     #[inline(always)]
     fn prefetch_near(self, _at: *const u8) {}
+    #[inline(always)]
+    fn prefetch_write(self, _at: *const u8) {}
 }

@@ -21,7 +21,7 @@
 use std::ops::Range;
 
 use super::matmul::Cols;
-use super::panel::{BLOCK, Panel, Panels};
+use super::panel::{BLOCK, Panel, Places};
 use super::quantized::{Format, Lanes};
 use super::unpack::{Eight, Rows, Unpack};
 use super::vector::Simd;
@@ -111,17 +111,17 @@ impl Pairs {
     }
 
     /// Arranges the places for a format; nothing, if it takes none or they are more than two.
-    pub(super) fn arrange(&mut self, x: &Panels, format: &Format) -> Range<usize> {
+    pub(super) fn arrange(&mut self, x: Places, format: &Format) -> Range<usize> {
         let Some(lanes) = &format.lanes else { return 0..0 };
         match x.places {
-            1 => arrange(&x.one, lanes, &mut self.one),
-            2 => arrange(&x.two, lanes, &mut self.two),
+            1 => arrange(x.one, lanes, &mut self.one),
+            2 => arrange(x.two, lanes, &mut self.two),
             _ => 0..0,
         }
     }
 
     /// What was arranged of these places, one or two.
-    pub(super) fn of(&self, x: &Panels, range: Range<usize>) -> (&[Pair<1>], &[Pair<2>]) {
+    pub(super) fn of(&self, x: Places, range: Range<usize>) -> (&[Pair<1>], &[Pair<2>]) {
         if x.places == 1 { (&self.one[range], &[]) } else { (&[], &self.two[range]) }
     }
 }

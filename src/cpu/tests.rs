@@ -263,6 +263,32 @@ fn several_matrices_share_their_tokens() {
 }
 
 #[test]
+fn many_tokens_are_dealt_out_to_threads() {
+    let (mut random, tokens, cols, hidden) = (Random(7), 400, 64, 96);
+    let x = random.floats(tokens * cols);
+    for (ty, fine) in [(GgmlType::Q4_0, false), (GgmlType::Q8_0, true), (GgmlType::F16, false)] {
+        let data = random.weights(ty, hidden * cols);
+        let up = Matrix { ty, data: &data, rows: hidden, cols, fine };
+        let down = Matrix { ty, data: &data, rows: cols, cols: hidden, fine };
+        for k in Kernels::available() {
+            for threads in [2, 3, 7] {
+                let (alone, got) = (product(k, 1, &x, up), product(k, threads, &x, up));
+                assert_eq!(bits(&got), bits(&alone), "{} {ty}, {threads} threads", k.name());
+            }
+            if fuses(ty, ty, ty) && !fine {
+                let [alone, got] = [1, 3].map(|threads| {
+                    let (mut x, mut work) = (x.clone(), Workspace::default());
+                    let mut pool = Pool::new(threads).unwrap();
+                    pool.run(|team| feed_forward(k, team, &mut work, [up, up, down], &mut x));
+                    x
+                });
+                assert_eq!(bits(&got), bits(&alone), "{} {ty}, feed-forward", k.name());
+            }
+        }
+    }
+}
+
+#[test]
 fn rows_and_activations_are_scalar_bit_for_bit() {
     let mut random = Random(4);
     for n in (1..40).chain([64, 576, 1000]) {

@@ -12,7 +12,7 @@ use std::collections::TryReserveError;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::panel::{BLOCK, MOVED, Panel, Panels};
+use super::panel::{BLOCK, MOVED, Panel, Places};
 use super::quantized::{
     Halves3, Halves6, HalvesMin2, Kind, KindOf, Lanes, Whole4, Whole5, WholeMin4, WholeMin5, Wide, add, dot4, dots,
     fetch, offset, splat, start,
@@ -140,7 +140,7 @@ impl Tile {
         rows: [Rows; 2],
         blocks: usize,
         ahead: [*const u8; 2],
-        x: &Panels,
+        x: Places,
     ) {
         let (per_block, offset) = (lanes.block_len / 32, lanes.offset);
         resize(&mut self.blocks, COLUMNS.min(blocks * per_block), [TileBlock::NOTHING; 2]);
@@ -237,7 +237,7 @@ struct Pass<'a, K> {
     tile: &'a [[TileBlock; 2]],
     /// Which thirty-twos of columns it holds.
     columns: Range<usize>,
-    x: &'a Panels,
+    x: Places<'a>,
     /// What the integers have too much, if not [`MOVED`].
     offset: i32,
     sums: &'a mut [Sums],

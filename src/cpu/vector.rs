@@ -74,8 +74,12 @@ pub(crate) trait Simd: Copy {
     fn shr<const N: u32>(self, a: Self::I) -> Self::I;
     /// The low byte of every lane.
     fn to_i8(self, a: Self::I) -> [i8; 16];
-    /// The sum of all lanes.
-    fn sum_i(self, a: Self::I) -> i32;
+    /// The low bytes of all lanes of each, and the sums of these.
+    #[inline(always)]
+    fn low_bytes(self, x: [Self::I; 4]) -> ([[i8; 16]; 4], [i32; 4]) {
+        let bytes = [self.to_i8(x[0]), self.to_i8(x[1]), self.to_i8(x[2]), self.to_i8(x[3])];
+        (bytes, bytes.map(|bytes| bytes.iter().map(|byte| i32::from(*byte)).sum()))
+    }
     /// The lanes as f32, rounded to nearest even.
     fn to_f32(self, a: Self::I) -> Self::F;
     /// The same bits.
@@ -293,6 +297,9 @@ pub(crate) trait Simd: Copy {
     fn prefetch(self, at: *const u8);
     /// Asks for a cache line to be brought into the first-level cache. Any address will do.
     fn prefetch_near(self, at: *const u8);
+    /// Asks for a cache line that is to be written next, to be brought into the first-level cache and taken from the
+    /// others'. Any address will do.
+    fn prefetch_write(self, at: *const u8);
     /// Whether weights that are asked for ahead had better come into the first-level cache: on few CPUs without AVX-512.
     #[inline(always)]
     fn weights_near() -> bool {
@@ -339,10 +346,16 @@ pub(crate) trait Simd: Copy {
         [self.sum(x[0]), self.sum(x[1]), self.sum(x[2]), self.sum(x[3])]
     }
 
-    /// The greatest of all lanes.
+    /// The greatest of all lanes, by the same tree.
     #[inline(always)]
     fn greatest(self, x: Self::F) -> f32 {
         fold(self.to_array(x), |a, b| if a > b { a } else { b })
+    }
+
+    /// [`Simd::greatest`] of each.
+    #[inline(always)]
+    fn greatest4(self, x: [Self::F; 4]) -> [f32; 4] {
+        [self.greatest(x[0]), self.greatest(x[1]), self.greatest(x[2]), self.greatest(x[3])]
     }
 }
 

@@ -74,6 +74,26 @@ macro_rules! sixteen {
     }};
 }
 
+/// The lanes of four folded by the tree of [`Simd::sum`].
+macro_rules! fold4 {
+    ($x:expr, $f:ident) => {{
+        let x = $x;
+        op!({
+            let (a, b) = ($f(x[0][0], x[0][1]), $f(x[1][0], x[1][1]));
+            let (c, d) = ($f(x[2][0], x[2][1]), $f(x[3][0], x[3][1]));
+            // Four lanes of each, two in each half of a register.
+            let ac = $f(_mm256_permute2f128_ps::<0x20>(a, c), _mm256_permute2f128_ps::<0x31>(a, c));
+            let bd = $f(_mm256_permute2f128_ps::<0x20>(b, d), _mm256_permute2f128_ps::<0x31>(b, d));
+            // Two: those of a and b in the first half, of c and d in the second.
+            let all = $f(_mm256_shuffle_ps::<0x44>(ac, bd), _mm256_shuffle_ps::<0xee>(ac, bd));
+            let (even, odd) = (_mm256_shuffle_ps::<0x88>(all, all), _mm256_shuffle_ps::<0xdd>(all, all));
+            let mut out = [0.0; 8];
+            _mm256_storeu_ps(out.as_mut_ptr(), $f(even, odd));
+            [out[0], out[1], out[4], out[5]]
+        })
+    }};
+}
+
 impl Simd for Avx2 {
     type F = [__m256; 2];
     type I = [__m256i; 2];
@@ -156,19 +176,11 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn sum4(self, x: [[__m256; 2]; 4]) -> [f32; 4] {
-        op!({
-            let (a, b) = (_mm256_add_ps(x[0][0], x[0][1]), _mm256_add_ps(x[1][0], x[1][1]));
-            let (c, d) = (_mm256_add_ps(x[2][0], x[2][1]), _mm256_add_ps(x[3][0], x[3][1]));
-            // Four lanes of each sum, two in each half of a register.
-            let ac = _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(a, c), _mm256_permute2f128_ps::<0x31>(a, c));
-            let bd = _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(b, d), _mm256_permute2f128_ps::<0x31>(b, d));
-            // Two: those of a and b in the first half, of c and d in the second.
-            let all = _mm256_add_ps(_mm256_shuffle_ps::<0x44>(ac, bd), _mm256_shuffle_ps::<0xee>(ac, bd));
-            let (even, odd) = (_mm256_shuffle_ps::<0x88>(all, all), _mm256_shuffle_ps::<0xdd>(all, all));
-            let mut out = [0.0; 8];
-            _mm256_storeu_ps(out.as_mut_ptr(), _mm256_add_ps(even, odd));
-            [out[0], out[1], out[4], out[5]]
-        })
+        fold4!(x, _mm256_add_ps)
+    }
+    #[inline(always)]
+    fn greatest4(self, x: [[__m256; 2]; 4]) -> [f32; 4] {
+        fold4!(x, _mm256_max_ps)
     }
     #[inline(always)]
     fn to_f16(self, x: [__m256; 2]) -> [u16; 16] {
@@ -254,13 +266,29 @@ impl Simd for Avx2 {
         out
     }
     #[inline(always)]
-    fn sum_i(self, a: [__m256i; 2]) -> i32 {
+    fn low_bytes(self, x: [[__m256i; 2]; 4]) -> ([[i8; 16]; 4], [i32; 4]) {
+        let mut out = ([[0; 16]; 4], [0; 4]);
         op!({
-            let a = _mm256_add_epi32(a[0], a[1]);
-            let a = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256::<1>(a));
-            let a = _mm_add_epi32(a, _mm_shuffle_epi32::<0b01_00_11_10>(a));
-            _mm_cvtsi128_si32(_mm_add_epi32(a, _mm_shuffle_epi32::<0b10_11_00_01>(a)))
-        })
+            let low = _mm256_set1_epi32(0xff);
+            let mut halves = [_mm256_setzero_si256(); 2];
+            for half in 0..2 {
+                let (a, b) = (x[2 * half], x[2 * half + 1]);
+                let a = _mm256_packus_epi32(_mm256_and_si256(a[0], low), _mm256_and_si256(a[1], low));
+                let b = _mm256_packus_epi32(_mm256_and_si256(b[0], low), _mm256_and_si256(b[1], low));
+                // In each half of the register four times four bytes: of a the first and the third, of b likewise.
+                let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+                halves[half] = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(a, b), order);
+                _mm256_storeu_si256(out.0.as_mut_ptr().cast::<__m256i>().add(half), halves[half]);
+            }
+            let sums =
+                halves.map(|q| _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), q), _mm256_set1_epi16(1)));
+            let sums = _mm256_hadd_epi32(sums[0], sums[1]);
+            let sums = _mm256_hadd_epi32(sums, sums);
+            // Those of the first and the third, then of the second and the last.
+            let both = _mm_unpacklo_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+            _mm_storeu_si128(out.1.as_mut_ptr().cast(), both);
+        });
+        out
     }
     #[inline(always)]
     fn to_f32(self, a: [__m256i; 2]) -> [__m256; 2] {
@@ -443,6 +471,10 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn prefetch(self, at: *const u8) {
         op!(_mm_prefetch::<_MM_HINT_T1>(at.cast()))
+    }
+    #[inline(always)]
+    fn prefetch_write(self, at: *const u8) {
+        super::prefetch_write(at);
     }
     #[inline(always)]
     fn prefetch_near(self, at: *const u8) {

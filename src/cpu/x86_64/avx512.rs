@@ -47,6 +47,24 @@ macro_rules! quarters {
     }};
 }
 
+/// The lanes of four folded by the tree of [`Simd::sum`].
+macro_rules! fold4 {
+    ($s:expr, $x:expr, $f:ident) => {{
+        let [a, b, c, d] = $x;
+        // The last two steps fold lanes of the same quarter, of which there is one for each.
+        let all = op!({
+            let (ab, cd) = (_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0x44>(c, d));
+            let ab = $f(ab, _mm512_shuffle_f32x4::<0xee>(a, b));
+            let cd = $f(cd, _mm512_shuffle_f32x4::<0xee>(c, d));
+            let four = $f(_mm512_shuffle_f32x4::<0x88>(ab, cd), _mm512_shuffle_f32x4::<0xdd>(ab, cd));
+            let two = $f(four, _mm512_permute_ps::<0b01_00_11_10>(four));
+            $f(two, _mm512_permute_ps::<0b10_11_00_01>(two))
+        });
+        let all = $s.to_array(all);
+        [all[0], all[4], all[8], all[12]]
+    }};
+}
+
 impl Simd for Avx512 {
     type F = __m512;
     type I = __m512i;
@@ -128,18 +146,12 @@ impl Simd for Avx512 {
         self.as_f32(self.shl::<16>(x))
     }
     #[inline(always)]
-    fn sum4(self, [a, b, c, d]: [__m512; 4]) -> [f32; 4] {
-        // The last two steps add lanes of the same quarter, of which there is one for each sum.
-        let sums = op!({
-            let (ab, cd) = (_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0x44>(c, d));
-            let ab = _mm512_add_ps(ab, _mm512_shuffle_f32x4::<0xee>(a, b));
-            let cd = _mm512_add_ps(cd, _mm512_shuffle_f32x4::<0xee>(c, d));
-            let four = _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(ab, cd), _mm512_shuffle_f32x4::<0xdd>(ab, cd));
-            let two = _mm512_add_ps(four, _mm512_permute_ps::<0b01_00_11_10>(four));
-            _mm512_add_ps(two, _mm512_permute_ps::<0b10_11_00_01>(two))
-        });
-        let sums = self.to_array(sums);
-        [sums[0], sums[4], sums[8], sums[12]]
+    fn sum4(self, x: [__m512; 4]) -> [f32; 4] {
+        fold4!(self, x, _mm512_add_ps)
+    }
+    #[inline(always)]
+    fn greatest4(self, x: [__m512; 4]) -> [f32; 4] {
+        fold4!(self, x, _mm512_max_ps)
     }
     #[inline(always)]
     fn to_f16(self, x: __m512) -> [u16; 16] {
@@ -219,8 +231,22 @@ impl Simd for Avx512 {
         out
     }
     #[inline(always)]
-    fn sum_i(self, a: __m512i) -> i32 {
-        op!(_mm512_reduce_add_epi32(a))
+    fn low_bytes(self, [a, b, c, d]: [__m512i; 4]) -> ([[i8; 16]; 4], [i32; 4]) {
+        let mut out = ([[0; 16]; 4], [0; 4]);
+        op!({
+            // Each quarter gets four bytes of each, in this order.
+            let low = _mm512_set1_epi32(0xff);
+            let ab = _mm512_packus_epi32(_mm512_and_si512(a, low), _mm512_and_si512(b, low));
+            let cd = _mm512_packus_epi32(_mm512_and_si512(c, low), _mm512_and_si512(d, low));
+            let bytes = _mm512_packus_epi16(ab, cd);
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            _mm512_storeu_si512(out.0.as_mut_ptr().cast(), _mm512_permutexvar_epi32(order, bytes));
+            let sums = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), bytes);
+            let sums = _mm256_add_epi32(_mm512_castsi512_si256(sums), _mm512_extracti64x4_epi64::<1>(sums));
+            let sums = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+            _mm_storeu_si128(out.1.as_mut_ptr().cast(), sums);
+        });
+        out
     }
     #[inline(always)]
     fn to_f32(self, a: __m512i) -> __m512 {
@@ -416,6 +442,10 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn prefetch_near(self, at: *const u8) {
         op!(_mm_prefetch::<_MM_HINT_T0>(at.cast()))
+    }
+    #[inline(always)]
+    fn prefetch_write(self, at: *const u8) {
+        super::prefetch_write(at);
     }
     #[inline(always)]
     fn weights_near() -> bool {
