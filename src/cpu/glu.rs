@@ -8,13 +8,13 @@
 use std::ops::Range;
 
 use super::math::swiglu_lanes;
-use super::panel::{BLOCK, Panel, Panels, Places, prepare, round};
+use super::panel::{BLOCK, Panel, Panels, Places, round};
 use super::quantized::{Format, Lanes, Product};
 use super::scalar::Scalar;
 use super::stream::{Pair, Streamed};
 use super::tile::{TOGETHER, Tile};
 use super::unpack::Rows;
-use super::vector::{Simd, Task};
+use super::vector::{Simd, Task, prefetch_write};
 
 /// The weights and the tokens, and where the hidden layer goes.
 pub(super) struct Glu<'a> {
@@ -74,7 +74,7 @@ impl Hidden {
                 _ => self.fours.cast(),
             };
             if N * (group + 2) < self.places {
-                prepare(s, panels.add((group + 2) * self.blocks + block));
+                prefetch_write(panels.add((group + 2) * self.blocks + block));
             }
             &mut *panels.add(group * self.blocks + block)
         };

@@ -15,7 +15,7 @@
 use std::ops::Range;
 
 use super::math::padded;
-use super::panel::{BLOCK, Panel, load_block, nearest, round, size};
+use super::panel::{BLOCK, Panel, Round, load_block, nearest, size};
 use super::quantized::{Wide, step};
 use super::unpack::Columns;
 use super::vector::Simd;
@@ -414,16 +414,15 @@ impl Cache for Q8_0 {
     fn panels<S: Simd, const N: usize>(s: S, queries: [&[f32]; N], panels: &mut Panels<N>) {
         for (block, panel) in panels.iter_mut().enumerate().take(queries[0].len().div_ceil(BLOCK)) {
             for first in (0..N).step_by(4) {
-                let mut four = [[s.splat(0.0); 2]; 4];
+                let mut x = [[0.0; BLOCK]; 4];
                 for i in 0..4 {
                     let q = &queries[(first + i).min(N - 1)][BLOCK * block..];
-                    let mut x = [0.0; BLOCK];
-                    x[..q.len().min(BLOCK)].copy_from_slice(&q[..q.len().min(BLOCK)]);
-                    four[i] = load_block(s, &x);
+                    x[i][..q.len().min(BLOCK)].copy_from_slice(&q[..q.len().min(BLOCK)]);
                 }
-                let rounded = round(s, &mut four);
+                let mut rounded = [Panel::ZERO; 2];
+                s.call(Round { x: x.each_ref(), fine: false, panels: &mut rounded });
                 for i in 0..4.min(N - first) {
-                    panel.set(first + i, &rounded, i);
+                    panel.set(first + i, &rounded[0], i);
                 }
             }
         }

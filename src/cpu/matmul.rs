@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard};
 
 use super::glu::Hidden;
-use super::panel::{BLOCK, Panels, Places};
+use super::panel::{BLOCK, Panels, Places, Round, quantize_few};
 use super::stream::Pairs;
 use super::table::Kernels;
 use super::tile::{TOGETHER, Tile};
@@ -343,11 +343,11 @@ fn quantize(kernels: &'static Kernels, team: &Team, panels: &mut Panels, x: &[f3
     team.for_each_chunk(&mut panels.fours, cols / BLOCK, |i, group| {
         let x = &x[together * i * cols..x.len().min(together * (i + 1) * cols)];
         // SAFETY: the table was handed out by `available`; the kernel itself is safe code.
-        unsafe { (kernels.quantize_4)(x, cols, fine, group) };
+        unsafe { (kernels.quantize)(x, cols, fine, group) };
     });
-    // SAFETY: the same. At most one of them has panels.
-    unsafe {
-        (kernels.quantize_2)(x, cols, fine, &mut panels.two);
-        (kernels.quantize_1)(x, cols, false, &mut panels.one);
-    }
+    // SAFETY: the same.
+    let round = |task: Round| unsafe { (kernels.round)(task) };
+    // At most one of them has panels.
+    quantize_few(x, cols, fine, &mut panels.two, round);
+    quantize_few(x, cols, false, &mut panels.one, round);
 }

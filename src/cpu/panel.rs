@@ -11,7 +11,7 @@
 use std::ops::Range;
 
 use super::math::MAGIC;
-use super::vector::Simd;
+use super::vector::{Simd, Task, prefetch_write};
 
 /// 2^-88: thirty-two values that are all smaller count as zeros. The products of their scale with those of weights,
 /// 2^-24 at least, or with a 64th of them ([`super::unpack::TwoBits`]), could be subnormal numbers, which are less
@@ -158,14 +158,6 @@ pub(super) fn round<S: Simd, const N: usize>(s: S, x: &mut [[S::F; 2]; N]) -> Pa
     panel
 }
 
-/// Asks for a panel that is to be written: what was in it before, other threads have read.
-#[inline(always)]
-pub(super) fn prepare<S: Simd, const NT: usize>(s: S, panel: *const Panel<NT>) {
-    for line in 0..size_of::<Panel<NT>>().div_ceil(64) {
-        s.prefetch_write(panel.cast::<u8>().wrapping_add(64 * line));
-    }
-}
-
 /// Thirty-two values.
 #[inline(always)]
 pub(super) fn load_block<S: Simd>(s: S, x: &[f32; BLOCK]) -> [S::F; 2] {
@@ -173,32 +165,111 @@ pub(super) fn load_block<S: Simd>(s: S, x: &[f32; BLOCK]) -> [S::F; 2] {
     [s.load(&x[0]), s.load(&x[1])]
 }
 
+/// Four times thirty-two values, which need not follow each other.
+pub(super) type Four<'a> = [&'a [f32; BLOCK]; 4];
+
+#[inline(always)]
+fn load_four<S: Simd>(s: S, x: Four) -> [[S::F; 2]; 4] {
+    let mut values = [[s.splat(0.0); 2]; 4];
+    for i in 0..4 {
+        values[i] = load_block(s, x[i]);
+    }
+    values
+}
+
+/// [`round`] in a function of its own, for those who are not in a hurry; if `fine`, of what that leaves, too.
+pub(super) struct Round<'a> {
+    pub x: Four<'a>,
+    pub fine: bool,
+    pub panels: &'a mut [Panel<4>; 2],
+}
+
+impl<S: Simd> Task<S> for Round<'_> {
+    #[inline(always)]
+    fn run(self, s: S) {
+        let mut values = load_four(s, self.x);
+        for panel in &mut self.panels[..if self.fine { 2 } else { 1 }] {
+            *panel = round(s, &mut values);
+        }
+    }
+}
+
+/// Where four times thirty-two values are from, and where they go: those of some tokens that share a panel, of as many
+/// blocks of columns as that makes four.
+#[derive(Clone, Copy)]
+struct Spread<'a> {
+    x: &'a [f32],
+    cols: usize,
+    /// Tokens that share a panel.
+    together: usize,
+    /// The first block.
+    first: usize,
+}
+
+impl<'a> Spread<'a> {
+    /// Block and token. What is past the end is the last once more.
+    #[inline(always)]
+    fn at(self, i: usize) -> (usize, usize) {
+        ((self.first + i / self.together).min(self.cols / BLOCK - 1), i % self.together)
+    }
+
+    #[inline(always)]
+    fn block(self, i: usize) -> &'a [f32; BLOCK] {
+        let (block, token) = self.at(i);
+        let token = token.min(self.x.len() / self.cols - 1);
+        self.x[token * self.cols + block * BLOCK..][..BLOCK].try_into().expect("a block")
+    }
+
+    #[inline(always)]
+    fn four(self) -> Four<'a> {
+        [self.block(0), self.block(1), self.block(2), self.block(3)]
+    }
+}
+
 /// Steps that a panel is asked for before it is written.
 const AHEAD: usize = 4;
 
-/// Quantizes as many tokens as have `NT` places, each `cols` values of `x`, into one panel for every thirty-two columns.
+/// Quantizes as many tokens as have four places, each `cols` values of `x`, into one panel for every thirty-two columns.
 /// Places that are left have those of the last token.
 #[inline(always)]
-pub(super) fn quantize<S: Simd, const NT: usize>(s: S, x: &[f32], cols: usize, fine: bool, panels: &mut [Panel<NT>]) {
+pub(super) fn quantize<S: Simd>(s: S, x: &[f32], cols: usize, fine: bool, panels: &mut [Panel<4>]) {
     let places = if fine { 2 } else { 1 };
-    // Tokens that share a panel, and panels that have four tokens' values.
-    let (together, some, blocks) = (NT / places, 4 / (NT / places), panels.len());
-    for first in (0..blocks).step_by(some) {
+    let (together, some) = (4 / places, places);
+    for first in (0..panels.len()).step_by(some) {
         for panel in 0..some {
-            prepare(s, panels.as_ptr().wrapping_add(first + AHEAD * some + panel));
+            // What was in it before, other threads have read.
+            prefetch_write(panels.as_ptr().wrapping_add(first + AHEAD * some + panel));
         }
-        let mut values = [[s.splat(0.0); 2]; 4];
-        let at = |i: usize| ((first + i / together).min(blocks - 1), i % together);
-        for i in 0..4 {
-            let (block, token) = at(i);
-            let x = &x[token.min(x.len() / cols - 1) * cols + block * BLOCK..][..BLOCK];
-            values[i] = load_block(s, x.try_into().expect("a block"));
-        }
+        let from = Spread { x, cols, together, first };
+        let mut values = load_four(s, from.four());
         for place in 0..places {
             let rounded = round(s, &mut values);
             for i in 0..4 {
-                let (block, token) = at(i);
+                let (block, token) = from.at(i);
                 panels[block].set(places * token + place, &rounded, i);
+            }
+        }
+    }
+}
+
+/// The same of one place or two, by a function that runs [`Round`].
+pub(super) fn quantize_few<const NT: usize>(
+    x: &[f32],
+    cols: usize,
+    fine: bool,
+    panels: &mut [Panel<NT>],
+    round: impl Fn(Round),
+) {
+    let places = if fine { 2 } else { 1 };
+    let together = (NT / places).max(1);
+    for first in (0..panels.len()).step_by(4 / together) {
+        let from = Spread { x, cols, together, first };
+        let mut rounded = [Panel::ZERO; 2];
+        round(Round { x: from.four(), fine, panels: &mut rounded });
+        for i in 0..4 {
+            let (block, token) = from.at(i);
+            for place in 0..places {
+                panels[block].set(places * token + place, &rounded[place], i);
             }
         }
     }
@@ -298,6 +369,7 @@ pub(super) struct Places<'a> {
 
 impl Places<'_> {
     /// The integers, scale and sum of block `b` of place `t`: the view of the scalar code.
+    #[inline(never)] // once, not in each format's
     pub(super) fn block(&self, t: usize, b: usize) -> (&[[i8; 4]; 8], f32, [i32; 2]) {
         fn view<const NT: usize>(p: &Panel<NT>, t: usize) -> (&[[i8; 4]; 8], f32, [i32; 2]) {
             (&p.q[t], p.scale[t], [p.sum(1, t), p.sum(2, t)])

@@ -25,7 +25,7 @@ use super::panel::{MOVED, Panel, Places};
 use super::stream::{Order, Pair, Streamed, order};
 use super::tile::{Fill, Tile};
 use super::unpack::{Columns, Rows, Unpack};
-use super::vector::Simd;
+use super::vector::{Simd, prefetch_write};
 use crate::quant::Block;
 
 /// The weights and the tokens of one product, and where its results go.
@@ -197,7 +197,7 @@ pub(super) unsafe fn put_all<S: Simd>(s: S, stores: [Store; 2], tile: &Tile, pla
         for (i, store) in stores.iter().enumerate() {
             // The results of neighbouring tokens are rows apart, lines that only these few stores touch: a fifth of the
             // time of a product was spent waiting for them before they were asked for here.
-            s.prefetch_write(store.out.wrapping_add(next * store.stride + store.start).cast());
+            prefetch_write(store.out.wrapping_add(next * store.stride + store.start));
             let sum = |place| tile.results(place)[i];
             let result = if fine { s.to_array(s.add(s.load(sum(2 * t)), s.load(sum(2 * t + 1)))) } else { *sum(t) };
             // SAFETY: the caller's contract.

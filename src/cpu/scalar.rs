@@ -40,6 +40,19 @@ fn to_f16(x: [f32; 16]) -> [u16; 16] {
     x.map(|x| f16::from_f32(x).to_bits())
 }
 
+// Nor has it one for these, which are long.
+
+#[inline(never)]
+fn greatest4(x: [[f32; 16]; 4]) -> [f32; 4] {
+    x.map(|x| Scalar.greatest(x))
+}
+
+#[inline(never)]
+fn low_bytes(x: [[u32; 16]; 4]) -> ([[i8; 16]; 4], [i32; 4]) {
+    let bytes = x.map(|x| Scalar.to_i8(x));
+    (bytes, bytes.map(|bytes| bytes.iter().map(|byte| i32::from(*byte)).sum()))
+}
+
 impl Simd for Scalar {
     type F = [f32; 16];
     type I = [u32; 16];
@@ -169,6 +182,14 @@ impl Simd for Scalar {
         a.map(f32::to_bits)
     }
     #[inline(always)]
+    fn greatest4(self, x: [[f32; 16]; 4]) -> [f32; 4] {
+        greatest4(x)
+    }
+    #[inline(always)]
+    fn low_bytes(self, x: [[u32; 16]; 4]) -> ([[i8; 16]; 4], [i32; 4]) {
+        low_bytes(x)
+    }
+    #[inline(always)]
     fn lookup(self, table: &[i8; 16], index: [u32; 16]) -> [u32; 16] {
         index.map(|lane| u32::from_le_bytes(lane.to_le_bytes().map(|i| table[usize::from(i & 15)] as u8)))
     }
@@ -203,6 +224,4 @@ impl Simd for Scalar {
     fn prefetch(self, _at: *const u8) {}
     #[inline(always)]
     fn prefetch_near(self, _at: *const u8) {}
-    #[inline(always)]
-    fn prefetch_write(self, _at: *const u8) {}
 }

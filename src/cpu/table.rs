@@ -5,9 +5,10 @@ use std::sync::OnceLock;
 
 use super::attention::{self, HeadPages, PART, Query, Room};
 use super::kv::{self, Cache, KvType, MAX_HEAD_DIM, PAGE};
-use super::panel::{self, Panel};
+use super::panel::{self, Panel, Round};
 use super::quantized::{self, Format};
 use super::tile::Tile;
+use super::vector::Simd;
 use super::{float, glu, math, norm};
 #[cfg(target_arch = "x86_64")]
 use super::{
@@ -22,7 +23,7 @@ type QuantizedFn = unsafe fn(&quantized::Product, usize, usize, &mut Tile);
 type GluFn = unsafe fn(&glu::Glu, usize, usize, &mut Tile);
 pub(super) type FloatFn = unsafe fn(&float::Product, usize, usize, &mut Tile);
 type LayerNormFn = unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]);
-type QuantizeFn<const NT: usize> = unsafe fn(&[f32], usize, bool, &mut [Panel<NT>]);
+type QuantizeFn = unsafe fn(&[f32], usize, bool, &mut [Panel<4>]);
 
 /// The kernels of one instruction set. A `&'static Kernels` exists only where the CPU has the instructions.
 pub struct Kernels {
@@ -31,9 +32,8 @@ pub struct Kernels {
     pub(super) product: QuantizedFn,
     pub(super) glu: GluFn,
     float: [FloatFn; 3],
-    pub(super) quantize_4: QuantizeFn<4>,
-    pub(super) quantize_2: QuantizeFn<2>,
-    pub(super) quantize_1: QuantizeFn<1>,
+    pub(super) quantize: QuantizeFn,
+    pub(super) round: unsafe fn(Round),
     rms_norm: unsafe fn(&[f32], &[f32], f32, &mut [f32]),
     layer_norm: LayerNormFn,
     swiglu: unsafe fn(&[f32], &[f32], &mut [f32]),
@@ -55,9 +55,14 @@ macro_rules! kernels {
         // SAFETY (all functions below): their callers go through a table that is handed out only where the features
         // were detected, and pass on the contract of the kernel called.
         $(#[target_feature(enable = $features)])?
-        unsafe fn quantize<const NT: usize>(x: &[f32], cols: usize, fine: bool, panels: &mut [Panel<NT>]) {
+        unsafe fn quantize(x: &[f32], cols: usize, fine: bool, panels: &mut [Panel<4>]) {
             // SAFETY: see above.
             panel::quantize(unsafe { $s }, x, cols, fine, panels)
+        }
+        $(#[target_feature(enable = $features)])?
+        unsafe fn round(task: Round) {
+            // SAFETY: see above.
+            Simd::call(unsafe { $s }, task)
         }
         $(#[target_feature(enable = $features)])?
         unsafe fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
@@ -103,9 +108,8 @@ macro_rules! kernels {
             product: $product,
             glu: $glu,
             float: [$float::<float::F32>, $float::<float::F16>, $float::<float::BF16>],
-            quantize_4: quantize::<4>,
-            quantize_2: quantize::<2>,
-            quantize_1: quantize::<1>,
+            quantize,
+            round,
             rms_norm,
             layer_norm,
             swiglu,

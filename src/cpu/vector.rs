@@ -75,11 +75,7 @@ pub(crate) trait Simd: Copy {
     /// The low byte of every lane.
     fn to_i8(self, a: Self::I) -> [i8; 16];
     /// The low bytes of all lanes of each, and the sums of these.
-    #[inline(always)]
-    fn low_bytes(self, x: [Self::I; 4]) -> ([[i8; 16]; 4], [i32; 4]) {
-        let bytes = [self.to_i8(x[0]), self.to_i8(x[1]), self.to_i8(x[2]), self.to_i8(x[3])];
-        (bytes, bytes.map(|bytes| bytes.iter().map(|byte| i32::from(*byte)).sum()))
-    }
+    fn low_bytes(self, x: [Self::I; 4]) -> ([[i8; 16]; 4], [i32; 4]);
     /// The lanes as f32, rounded to nearest even.
     fn to_f32(self, a: Self::I) -> Self::F;
     /// The same bits.
@@ -297,9 +293,6 @@ pub(crate) trait Simd: Copy {
     fn prefetch(self, at: *const u8);
     /// Asks for a cache line to be brought into the first-level cache. Any address will do.
     fn prefetch_near(self, at: *const u8);
-    /// Asks for a cache line that is to be written next, to be brought into the first-level cache and taken from the
-    /// others'. Any address will do.
-    fn prefetch_write(self, at: *const u8);
     /// Whether weights that are asked for ahead had better come into the first-level cache: on few CPUs without AVX-512.
     #[inline(always)]
     fn weights_near() -> bool {
@@ -353,10 +346,7 @@ pub(crate) trait Simd: Copy {
     }
 
     /// [`Simd::greatest`] of each.
-    #[inline(always)]
-    fn greatest4(self, x: [Self::F; 4]) -> [f32; 4] {
-        [self.greatest(x[0]), self.greatest(x[1]), self.greatest(x[2]), self.greatest(x[3])]
-    }
+    fn greatest4(self, x: [Self::F; 4]) -> [f32; 4];
 }
 
 /// Where [`Simd::load_rows`] and its like find a lane's bytes.
@@ -377,6 +367,19 @@ pub(crate) unsafe fn load_four_halves<S: Simd>(s: S, base: *const u8, strides: [
         *all = unsafe { s.load_halves(base.add(k * apart), strides) };
     }
     all
+}
+
+/// Asks for the cache lines of something that is to be written next, to be brought into the first-level cache and taken
+/// from other cores. Any address will do.
+#[inline(always)]
+pub(crate) fn prefetch_write<T>(at: *const T) {
+    for line in 0..size_of::<T>().div_ceil(64) {
+        let line = at.cast::<u8>().wrapping_add(64 * line);
+        #[cfg(target_arch = "x86_64")]
+        super::x86_64::prefetch_write(line);
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = line;
+    }
 }
 
 /// What [`Simd::call`] runs.

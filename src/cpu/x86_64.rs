@@ -26,9 +26,9 @@ fn weights_near() -> bool {
 }
 
 /// Takes a cache line from other cores, to be written. (The intrinsic is the instruction only where the compiler may
-/// suppose a CPU that has it. All with AVX2 have, or take it for one that does nothing.)
+/// suppose a CPU that has it. Those that have not, take it for one that does nothing.)
 #[inline(always)]
-fn prefetch_write(at: *const u8) {
+pub(super) fn prefetch_write(at: *const u8) {
     // SAFETY: nothing is read or written, whatever the address.
     unsafe { std::arch::asm!("prefetchw [{0}]", in(reg) at, options(nostack, preserves_flags)) }
 }

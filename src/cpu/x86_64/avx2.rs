@@ -473,10 +473,6 @@ impl Simd for Avx2 {
         op!(_mm_prefetch::<_MM_HINT_T1>(at.cast()))
     }
     #[inline(always)]
-    fn prefetch_write(self, at: *const u8) {
-        super::prefetch_write(at);
-    }
-    #[inline(always)]
     fn prefetch_near(self, at: *const u8) {
         op!(_mm_prefetch::<_MM_HINT_T0>(at.cast()))
     }

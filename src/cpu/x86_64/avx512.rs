@@ -444,10 +444,6 @@ impl Simd for Avx512 {
         op!(_mm_prefetch::<_MM_HINT_T0>(at.cast()))
     }
     #[inline(always)]
-    fn prefetch_write(self, at: *const u8) {
-        super::prefetch_write(at);
-    }
-    #[inline(always)]
     fn weights_near() -> bool {
         super::weights_near()
     }
