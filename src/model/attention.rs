@@ -66,6 +66,7 @@ impl Step<'_> {
         let tokens = self.places().count();
         let Buffers { x, h, wide, middle, turns, parts, work, .. } = &mut *self.buffers;
 
+        // Of the three, queries cost most and would gain least by being fine: docs/performance.md has the figures.
         linear(kernels, team, work, &[q, Matrix { fine, ..k }, Matrix { fine, ..v }], h, wide);
 
         // The kernels' softmax is one of powers of two.
