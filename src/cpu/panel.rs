@@ -200,23 +200,32 @@ impl<S: Simd> Task<S> for Round<'_> {
 struct Spread<'a> {
     x: &'a [f32],
     cols: usize,
-    /// Tokens that share a panel.
-    together: usize,
+    /// The last token and the last block.
+    last: [usize; 2],
+    /// The logarithm of how many tokens share a panel: dividing by these would take longer than all else.
+    shift: u32,
     /// The first block.
     first: usize,
 }
 
 impl<'a> Spread<'a> {
+    #[inline(always)]
+    fn new(x: &'a [f32], cols: usize, together: usize) -> Self {
+        // (Of no tokens, there is nothing to spread.)
+        let last = [(x.len() / cols).saturating_sub(1), (cols / BLOCK).saturating_sub(1)];
+        Self { x, cols, last, shift: together.ilog2(), first: 0 }
+    }
+
     /// Block and token. What is past the end is the last once more.
     #[inline(always)]
     fn at(self, i: usize) -> (usize, usize) {
-        ((self.first + i / self.together).min(self.cols / BLOCK - 1), i % self.together)
+        ((self.first + (i >> self.shift)).min(self.last[1]), i & ((1 << self.shift) - 1))
     }
 
     #[inline(always)]
     fn block(self, i: usize) -> &'a [f32; BLOCK] {
         let (block, token) = self.at(i);
-        let token = token.min(self.x.len() / self.cols - 1);
+        let token = token.min(self.last[0]);
         self.x[token * self.cols + block * BLOCK..][..BLOCK].try_into().expect("a block")
     }
 
@@ -234,13 +243,13 @@ const AHEAD: usize = 4;
 #[inline(always)]
 pub(super) fn quantize<S: Simd>(s: S, x: &[f32], cols: usize, fine: bool, panels: &mut [Panel<4>]) {
     let places = if fine { 2 } else { 1 };
-    let (together, some) = (4 / places, places);
+    let (spread, some) = (Spread::new(x, cols, 4 / places), places);
     for first in (0..panels.len()).step_by(some) {
         for panel in 0..some {
             // What was in it before, other threads have read.
             prefetch_write(panels.as_ptr().wrapping_add(first + AHEAD * some + panel));
         }
-        let from = Spread { x, cols, together, first };
+        let from = Spread { first, ..spread };
         let mut values = load_four(s, from.four());
         for place in 0..places {
             let rounded = round(s, &mut values);
@@ -262,9 +271,10 @@ pub(super) fn quantize_few<const NT: usize>(
 ) {
     let places = if fine { 2 } else { 1 };
     let together = (NT / places).max(1);
+    let spread = Spread::new(x, cols, together);
+    let mut rounded = [Panel::ZERO; 2];
     for first in (0..panels.len()).step_by(4 / together) {
-        let from = Spread { x, cols, together, first };
-        let mut rounded = [Panel::ZERO; 2];
+        let from = Spread { first, ..spread };
         round(Round { x: from.four(), fine, panels: &mut rounded });
         for i in 0..4 {
             let (block, token) = from.at(i);
