@@ -417,7 +417,7 @@ impl Cache for Q8_0 {
                 let mut x = [[0.0; BLOCK]; 4];
                 for i in 0..4 {
                     let q = &queries[(first + i).min(N - 1)][BLOCK * block..];
-                    x[i][..q.len().min(BLOCK)].copy_from_slice(&q[..q.len().min(BLOCK)]);
+                    x[i].iter_mut().zip(q).for_each(|(x, q)| *x = *q);
                 }
                 let mut rounded = [Panel::ZERO; 2];
                 s.call(Round { x: x.each_ref(), fine: false, panels: &mut rounded });

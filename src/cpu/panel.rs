@@ -229,6 +229,15 @@ impl<'a> Spread<'a> {
         self.x[token * self.cols + block * BLOCK..][..BLOCK].try_into().expect("a block")
     }
 
+    /// Fills in one of the `places` that each of the tokens has.
+    #[inline(always)]
+    fn put<const NT: usize>(self, rounded: &Panel<4>, panels: &mut [Panel<NT>], places: usize, place: usize) {
+        for i in 0..4 {
+            let (block, token) = self.at(i);
+            panels[block].set(places * token + place, rounded, i);
+        }
+    }
+
     #[inline(always)]
     fn four(self) -> Four<'a> {
         [self.block(0), self.block(1), self.block(2), self.block(3)]
@@ -253,10 +262,7 @@ pub(super) fn quantize<S: Simd>(s: S, x: &[f32], cols: usize, fine: bool, panels
         let mut values = load_four(s, from.four());
         for place in 0..places {
             let rounded = round(s, &mut values);
-            for i in 0..4 {
-                let (block, token) = from.at(i);
-                panels[block].set(places * token + place, &rounded, i);
-            }
+            from.put(&rounded, panels, places, place);
         }
     }
 }
@@ -276,11 +282,8 @@ pub(super) fn quantize_few<const NT: usize>(
     for first in (0..panels.len()).step_by(4 / together) {
         let from = Spread { first, ..spread };
         round(Round { x: from.four(), fine, panels: &mut rounded });
-        for i in 0..4 {
-            let (block, token) = from.at(i);
-            for place in 0..places {
-                panels[block].set(places * token + place, &rounded[place], i);
-            }
+        for place in 0..places {
+            from.put(&rounded[place], panels, places, place);
         }
     }
 }
