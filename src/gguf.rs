@@ -18,6 +18,7 @@ use std::path::Path;
 
 use crate::error::{Error, GgufDefect, Result};
 use crate::map::Bytes;
+use crate::order::order;
 use file::Stop;
 use load::Told;
 
@@ -139,8 +140,7 @@ impl Gguf {
             self.first.tensors.extend(other.first.tensors);
         }
         let tensors = &self.first.tensors;
-        let mut by_name: Vec<usize> = (0..tensors.len()).collect();
-        by_name.sort_unstable_by_key(|i| (tensors[*i].name.as_str(), *i));
+        let by_name = order(tensors.len(), &|a, b| tensors[a].name.cmp(&tensors[b].name));
         for pair in by_name.windows(2) {
             let second = &tensors[pair[1]];
             if tensors[pair[0]].name == second.name {

@@ -26,6 +26,7 @@ pub mod gguf;
 pub mod log;
 pub mod map;
 pub mod model;
+mod order;
 pub mod pool;
 pub mod quant;
 pub mod replace;

@@ -4,6 +4,7 @@ use super::fault::{Outcome, failed};
 use super::text;
 use super::value::Value;
 use crate::error::{Error, Result};
+use crate::order::order;
 
 /// Arrays and objects within each other.
 const DEEPEST: usize = 64;
@@ -233,12 +234,12 @@ pub(super) fn write(value: &Value<'_>, style: &Style, depth: usize, out: &mut St
             out.push(']');
         }
         Value::Dict(dict) => {
-            let mut entries: Vec<_> = dict.entries().iter().collect();
-            if style.sorted {
-                entries.sort_by(|(a, _), (b, _)| a.as_str().cmp(&b.as_str()));
-            }
+            let entries = dict.entries();
+            let sorted = |a: usize, b: usize| entries[a].0.as_str().cmp(&entries[b].0.as_str());
+            let by_key = style.sorted.then(|| order(entries.len(), &sorted));
             out.push('{');
-            for (at, (key, value)) in entries.into_iter().enumerate() {
+            for at in 0..entries.len() {
+                let (key, value) = &entries[by_key.as_ref().map_or(at, |by_key| by_key[at])];
                 separate(style, at, depth + 1, out);
                 match key {
                     Value::Str(name) => quoted(name, style.ascii, out),

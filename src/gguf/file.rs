@@ -4,6 +4,7 @@ use super::cursor::{Cursor, Place};
 use super::tensor::{Dims, TensorInfo};
 use super::value::{Array, Value, ValueType};
 use crate::error::GgufDefect;
+use crate::order::order;
 use crate::quant::GgmlType;
 
 /// llama.cpp's bound on tensor names, the terminating zero included.
@@ -152,8 +153,7 @@ fn entry(cursor: &mut Cursor, index: usize) -> Result<Entry, GgufDefect> {
 
 /// Keys are found by binary search: no copies of them, and no keys that collide by design.
 fn sort_keys(entries: &[Entry]) -> Result<Vec<usize>, GgufDefect> {
-    let mut by_key: Vec<usize> = (0..entries.len()).collect();
-    by_key.sort_unstable_by_key(|i| (entries[*i].key.as_str(), *i));
+    let by_key = order(entries.len(), &|a, b| entries[a].key.cmp(&entries[b].key));
     for pair in by_key.windows(2) {
         let (first, second) = (&entries[pair[0]], &entries[pair[1]]);
         if first.key == second.key {
@@ -255,8 +255,11 @@ fn place(tensors: &mut [TensorInfo], data_offset: usize, file_len: usize) -> Res
             }
         }
     }
-    let mut by_start: Vec<&TensorInfo> = tensors.iter().filter(|t| t.len > 0).collect();
-    by_start.sort_unstable_by_key(|t| (t.start, t.at));
+    let by_start: Vec<&TensorInfo> = tensors.iter().filter(|t| t.len > 0).collect();
+    let by_start: Vec<_> = order(by_start.len(), &|a, b| by_start[a].start.cmp(&by_start[b].start))
+        .into_iter()
+        .map(|i| by_start[i])
+        .collect();
     for pair in by_start.windows(2) {
         if pair[0].start + pair[0].len > pair[1].start {
             let (name, other) = (pair[1].name.clone(), pair[0].name.clone());

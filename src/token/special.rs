@@ -3,6 +3,7 @@
 use super::vocab::{Vocab, attr};
 use super::{Kind, Token};
 use crate::error::Result;
+use crate::order::order;
 
 /// A role, the keys that name its token (the last one counts), and the texts of tokens that have it in files where no
 /// key says so. These texts are llama.cpp's; the first that the vocabulary has counts.
@@ -94,8 +95,9 @@ impl Special {
         let whole = attr::CONTROL | attr::USER_DEFINED | attr::UNKNOWN;
         // A token whose text is not UTF-8 cannot be a part of text that is.
         let is_text = |token: Token| std::str::from_utf8(vocab.text(token)).is_ok_and(|text| !text.is_empty());
-        special.in_text = (0..vocab.len() as Token).filter(|&t| vocab.is(t, whole) && is_text(t)).collect();
-        special.in_text.sort_by_key(|&token| std::cmp::Reverse(vocab.text(token).len()));
+        let in_text: Vec<_> = (0..vocab.len() as Token).filter(|&t| vocab.is(t, whole) && is_text(t)).collect();
+        let len = |i: usize| vocab.text(in_text[i]).len();
+        special.in_text = order(in_text.len(), &|a, b| len(b).cmp(&len(a))).into_iter().map(|i| in_text[i]).collect();
         let name = gguf.get_str("general.name")?.unwrap_or_default().to_ascii_lowercase();
         if name.contains("phi-3") || name.contains("phi3") {
             special.strip_right(vocab);

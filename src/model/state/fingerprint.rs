@@ -4,6 +4,7 @@ use twox_hash::XxHash3_128;
 
 use crate::Model;
 use crate::gguf::Value;
+use crate::order::order;
 
 /// Tensors up to this size are read as a whole: norms and biases, which training always changes.
 const WHOLE: usize = 16 << 10;
@@ -24,9 +25,9 @@ impl Model {
         let arch = &self.params().arch;
         field(arch.as_bytes());
         let own = |key: &str| key.strip_prefix(arch.as_str()).is_some_and(|rest| rest.starts_with('.'));
-        let mut keys: Vec<_> = gguf.keys().filter(|(key, _)| own(key)).collect();
-        keys.sort_unstable_by_key(|(key, _)| *key);
-        for (key, value) in keys {
+        let keys: Vec<_> = gguf.keys().filter(|(key, _)| own(key)).collect();
+        for i in order(keys.len(), &|a, b| keys[a].0.cmp(keys[b].0)) {
+            let (key, value) = keys[i];
             field(key.as_bytes());
             match value {
                 Value::Str(text) => field(text.as_bytes()),
@@ -39,9 +40,9 @@ impl Model {
             }
         }
 
-        let mut tensors: Vec<_> = gguf.tensors().iter().collect();
-        tensors.sort_unstable_by_key(|tensor| &tensor.name);
-        for tensor in tensors {
+        let tensors = gguf.tensors();
+        for i in order(tensors.len(), &|a, b| tensors[a].name.cmp(&tensors[b].name)) {
+            let tensor = &tensors[i];
             field(tensor.name.as_bytes());
             field(&tensor.ty.id().to_le_bytes());
             for i in 0..4 {
