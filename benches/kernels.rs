@@ -36,8 +36,15 @@ struct Work {
     /// Whether they come from memory, not from the caches.
     memory: bool,
     macs: usize,
-    /// Whether the products are of bytes, not of f32.
-    dots: bool,
+    of: Of,
+}
+
+/// What is multiplied.
+#[derive(PartialEq)]
+enum Of {
+    Bytes,
+    Bf16,
+    Floats,
 }
 
 /// Whether speeds count, and this is not a test.
@@ -89,10 +96,11 @@ impl Machine {
         print!("{id}/{}: {gb:.1} GB/s{}", kernels.name(), share(gb, work.memory.then(|| peaks.read()), "reading"));
         if work.macs > 0 {
             let gmacs = work.macs as f64 / second / 1e9;
-            let (most, what) = if work.dots {
-                (peaks.dots(kernels), "dot products")
-            } else {
-                (peaks.fmas(kernels), "fused multiply-adds")
+            let pairs = if work.of == Of::Bf16 { peaks.pairs(kernels) } else { None };
+            let (most, what) = match work.of {
+                Of::Bytes => (peaks.dots(kernels), "dot products"),
+                _ if pairs.is_some() => (pairs, "products of pairs"),
+                _ => (peaks.fmas(kernels), "fused multiply-adds"),
             };
             print!(", {gmacs:.1} GMAC/s{}", share(gmacs, most, what));
         }
@@ -127,9 +135,13 @@ fn products(c: &mut Criterion) {
             let mut group = c.benchmark_group(&id);
             for kernels in tables() {
                 let mut scratch = Workspace::default();
-                let dots = !matches!(ty, GgmlType::F32 | GgmlType::F16 | GgmlType::BF16);
+                let of = match ty {
+                    GgmlType::BF16 => Of::Bf16,
+                    GgmlType::F32 | GgmlType::F16 => Of::Floats,
+                    _ => Of::Bytes,
+                };
                 let memory = rows == large;
-                let work = Work { bytes: m.data.len(), memory, macs: tokens * rows * COLS, dots };
+                let work = Work { bytes: m.data.len(), memory, macs: tokens * rows * COLS, of };
                 machine.bench(&mut group, &id, kernels, work, |team| {
                     matmul(kernels, team, &mut scratch, &[m], &x, &mut out);
                 });
@@ -156,7 +168,7 @@ fn attention(c: &mut Criterion, machine: &mut Machine, ty: KvType, queries: usiz
     let mut group = c.benchmark_group(&id);
     for kernels in tables() {
         let bytes = pages.len() * ty.part_bytes(HEAD_DIM);
-        let work = Work { bytes, memory: false, macs: 2 * queries * positions * HEAD_DIM, dots: false };
+        let work = Work { bytes, memory: false, macs: 2 * queries * positions * HEAD_DIM, of: Of::Floats };
         let mut room = Room::default();
         machine.bench(&mut group, &id, kernels, work, |_| {
             let mut queries: Vec<_> = (q.chunks(HEAD_DIM).zip(out.chunks_mut(HEAD_DIM)))
@@ -189,7 +201,7 @@ fn others(c: &mut Criterion) {
     for (id, run) in ROW_KERNELS {
         let mut group = c.benchmark_group(id);
         for kernels in tables() {
-            let work = Work { bytes: 2 * size_of_val(&*x), memory: false, macs: 0, dots: false };
+            let work = Work { bytes: 2 * size_of_val(&*x), memory: false, macs: 0, of: Of::Floats };
             machine.bench(&mut group, id, kernels, work, |_| run(kernels, &x, &mut out));
         }
     }

@@ -101,9 +101,9 @@
 #define PUMICE_KEY_SESSION_KV_TYPE "session.kv_type"
 
 /**
- * How activations are rounded that meet quantized weights: "mixed", to sixteen bits where most is lost
- * otherwise (keys, values, logits) and to eight elsewhere; or "int8", to eight bits everywhere, which reads
- * prompts up to a tenth faster. (string, default "mixed")
+ * How activations are rounded that meet quantized weights or BF16: "mixed", to sixteen bits where most is
+ * lost otherwise (keys, values, logits) and to eight elsewhere; or "int8", to eight bits everywhere, which
+ * reads prompts up to a tenth faster. (string, default "mixed")
  */
 #define PUMICE_KEY_SESSION_ACTIVATIONS "session.activations"
 

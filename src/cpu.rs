@@ -8,6 +8,7 @@
 #![allow(clippy::needless_range_loop)] // a kernel walks several arrays of registers by one index
 
 mod attention;
+mod bf16;
 mod float;
 mod glu;
 mod kv;

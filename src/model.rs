@@ -42,6 +42,7 @@ pub use session::{Canceller, Session};
 #[cfg(feature = "chat")]
 use crate::chat::ChatTemplate;
 use crate::gguf::Load;
+use crate::quant::GgmlType;
 use crate::token::Tokenizer;
 use crate::{Bytes, Error, Gguf, Level, Log, Result};
 use outputs::Wanted;
@@ -254,7 +255,8 @@ impl Model {
         let mut params = Params::read(&keys)?;
         let loader = Loader { gguf: &gguf, data: gguf.has_data(), used: Default::default() };
         let family = Family::load(&keys, &mut params, &loader)?;
-        let widths = family.widths(&params);
+        let bf16 = gguf.tensors().iter().any(|tensor| tensor.ty == GgmlType::BF16);
+        let widths = Widths { bf16, ..family.widths(&params) };
         let family = (loader.data && !options.metadata_only).then_some(family);
         let poolings = head::Poolings::read(&keys)?;
         let own = Head::load(&keys, &poolings, params.n_embd, &gguf, &loader)?;

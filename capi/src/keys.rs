@@ -261,7 +261,7 @@ pub static KEYS: &[Key] = &[
             },
             unset: |o| o.session.activations = Activations::default(),
         },
-        doc: "How activations are rounded that meet quantized weights: \"mixed\", to sixteen bits where most is lost \
+        doc: "How activations are rounded that meet quantized weights or BF16: \"mixed\", to sixteen bits where most is lost \
               otherwise (keys, values, logits) and to eight elsewhere; or \"int8\", to eight bits everywhere, which reads \
               prompts up to a tenth faster.",
     },

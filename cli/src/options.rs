@@ -16,7 +16,7 @@ pub struct RunArgs {
     /// What keys and values are kept as: f16; f32 in twice the memory; or q8_0 in half of it
     #[arg(long, value_name = "TYPE", value_parser = kv_type, default_value = KvType::default().name())]
     pub kv_type: KvType,
-    /// How activations are rounded that meet quantized weights: mixed, to sixteen bits where it matters most; or int8
+    /// How activations are rounded that meet quantized weights or BF16: mixed, to sixteen bits where it matters most; or int8
     #[arg(long, value_name = "KIND", value_parser = activations, default_value = Activations::default().name())]
     pub activations: Activations,
 }

@@ -36,7 +36,7 @@ fn threads_and_kernels_do_not_change_the_text() {
         assert_eq!(out(&with(&GREEDY, &["-t", threads])), text, "{threads} threads");
     }
     let mut tried = 0;
-    for kernels in ["scalar", "avx2", "avx512vnni", "neon", "dotprod"] {
+    for kernels in ["scalar", "avx2", "avx512vnni", "avx512bf16", "neon", "dotprod"] {
         let run = run(&with(&GREEDY, &["--kernels", kernels]));
         if run.code == Some(2) {
             assert!(run.err.contains("this CPU has scalar"), "{}", run.err);

@@ -1,6 +1,8 @@
-//! Matrix products with float weights: F32, F16 and BF16 rows against f32 activations.
+//! Matrix products with float weights: rows as they lie in the file against f32 activations, or, if they are
+//! [bfloat16](super::bf16), against rounded ones.
 //!
-//! Sixteen chains for every output element, on every CPU, as for all sums of floats: column `c` belongs to chain `c mod 16`,
+//! Sixteen chains for every output element, on every CPU, as for all sums of floats: column `c` of F32 and F16 belongs to
+//! chain `c mod 16`,
 //!
 //! ```text
 //! chain = fma(weight, activation, chain)    for each of its columns, in order, from 0
@@ -14,52 +16,100 @@
 //! four by four: sixteen registers of chains, and every load serves four of them. Without so many registers, it is two
 //! rows by three tokens.
 //!
-//! A product takes a fused multiply-add for every sixteen weights, so that two a cycle are the limit: a prompt reaches
-//! more than eight tenths of it.
+//! A product takes a fused multiply-add for every sixteen weights, or an instruction for every thirty-two of bfloat16, so
+//! that two a cycle are the limit: a prompt reaches more than eight tenths of it.
 
-use std::marker::PhantomData;
+use std::ops::Range;
 
-use super::math::padded;
+use bytemuck::{Pod, Zeroable, bytes_of_mut};
+
 use super::quantized::{MEMORY_PAGE, Store, put_all};
 use super::scalar::Scalar;
 use super::tile::{Sums, TOGETHER, Tile};
-use super::vector::{Simd, Task};
+use super::vector::Simd;
 
-/// A float element type as it lies in the file.
-pub(super) trait Float {
-    /// The bytes of one, which need not be aligned.
-    type Element: bytemuck::Pod + Default;
+/// Float weights as they lie in the file, and how they meet activations.
+pub(super) trait Float<S: Simd> {
+    /// The weights of a step, sixteen columns or more. They need not be aligned.
+    type Weights: Pod;
+    /// The activations of a step.
+    type Activations: Pod;
+    /// Both in registers.
+    type W: Copy;
+    type X: Copy;
 
-    /// Sixteen of them.
-    fn load<S: Simd>(s: S, x: &[Self::Element; 16]) -> S::F;
+    /// Whether tokens may be fine.
+    const FINE: bool = false;
+    /// A step of the chains is made in so many parts, one after the other.
+    const PARTS: usize = 1;
+
+    fn weights(s: S, w: &Self::Weights, part: usize) -> Self::W;
+    fn activations(s: S, x: &Self::Activations, part: usize) -> Self::X;
+    fn fma(s: S, w: Self::W, x: Self::X, chains: S::F) -> S::F;
+
+    /// All places times twice sixteen rows, which start at `starts`.
+    #[inline(always)]
+    fn many(s: S, p: &Product, starts: [usize; 2], tile: &mut Tile)
+    where
+        Self: Sized,
+    {
+        if S::PAIRS { many::<S, Self, 4, 4>(s, p, starts, tile) } else { many::<S, Self, 2, 3>(s, p, starts, tile) }
+    }
 }
 
 pub(super) struct F32;
 pub(super) struct F16;
-pub(super) struct BF16;
 
-impl Float for F32 {
-    type Element = [u8; 4];
+impl<S: Simd> Float<S> for F32 {
+    type Weights = [[u8; 4]; 16];
+    type Activations = [f32; 16];
+    type W = S::F;
+    type X = S::F;
+
     #[inline(always)]
-    fn load<S: Simd>(s: S, x: &[[u8; 4]; 16]) -> S::F {
-        s.load(&bytemuck::cast(*x))
+    fn weights(s: S, w: &[[u8; 4]; 16], _: usize) -> S::F {
+        s.load(&bytemuck::cast(*w))
+    }
+    #[inline(always)]
+    fn activations(s: S, x: &[f32; 16], _: usize) -> S::F {
+        s.load(x)
+    }
+    #[inline(always)]
+    fn fma(s: S, w: S::F, x: S::F, chains: S::F) -> S::F {
+        s.fma(w, x, chains)
     }
 }
 
-impl Float for F16 {
-    type Element = [u8; 2];
+impl<S: Simd> Float<S> for F16 {
+    type Weights = [[u8; 2]; 16];
+    type Activations = [f32; 16];
+    type W = S::F;
+    type X = S::F;
+
     #[inline(always)]
-    fn load<S: Simd>(s: S, x: &[[u8; 2]; 16]) -> S::F {
-        s.load_f16(&bytemuck::cast(*x))
+    fn weights(s: S, w: &[[u8; 2]; 16], _: usize) -> S::F {
+        s.load_f16(&bytemuck::cast(*w))
+    }
+    #[inline(always)]
+    fn activations(s: S, x: &[f32; 16], _: usize) -> S::F {
+        s.load(x)
+    }
+    #[inline(always)]
+    fn fma(s: S, w: S::F, x: S::F, chains: S::F) -> S::F {
+        s.fma(w, x, chains)
     }
 }
 
-impl Float for BF16 {
-    type Element = [u8; 2];
-    #[inline(always)]
-    fn load<S: Simd>(s: S, x: &[[u8; 2]; 16]) -> S::F {
-        s.load_bf16(&bytemuck::cast(*x))
-    }
+/// Tokens: each has one place, or two, whose results are added, if they are fine.
+#[derive(Clone, Copy)]
+pub(super) struct Places<'a> {
+    pub data: &'a [u8],
+    pub count: usize,
+    pub fine: bool,
+    /// Of a place.
+    pub bytes: usize,
+    /// From the beginning of a place to that of the next.
+    pub stride: usize,
 }
 
 /// The weights and the tokens of one product, and where its results go.
@@ -67,21 +117,43 @@ pub(super) struct Product<'a> {
     /// All rows of the matrix.
     pub weights: &'a [u8],
     pub rows: usize,
-    pub cols: usize,
-    /// The tokens, `[token][col]`.
-    pub x: &'a [f32],
+    pub row_bytes: usize,
+    pub x: Places<'a>,
+    /// What results are multiplied by.
+    pub scale: f32,
     /// Element `[token][row]` goes to `out + token * out_stride + row`.
     pub out: *mut f32,
     pub out_stride: usize,
 }
 
 impl Product<'_> {
-    fn row<W: Float>(&self, row: usize) -> &[W::Element] {
-        &bytemuck::cast_slice(self.weights)[row * self.cols..][..self.cols]
+    /// # Panics
+    /// If rows or places are not there: what follows goes by this.
+    fn check(&self) {
+        let Places { data, count, bytes, stride, .. } = self.x;
+        assert!(self.weights.len() == self.rows * self.row_bytes, "whole rows");
+        assert!(count > 0 && data.len() >= (count - 1) * stride + bytes, "whole places");
     }
 
-    fn token(&self, token: usize) -> &[f32] {
-        &self.x[token * self.cols..][..self.cols]
+    /// Rows from `first` on.
+    #[inline(always)]
+    pub(super) fn rows<const R: usize>(&self, first: usize) -> Lines<R> {
+        debug_assert!(first + R <= self.rows);
+        let mut starts = [self.weights.as_ptr(); R];
+        for r in 0..R {
+            starts[r] = starts[r].wrapping_add((first + r) * self.row_bytes);
+        }
+        Lines { starts, bytes: self.row_bytes }
+    }
+
+    /// Places from `first` on. Behind the last one, it is taken again.
+    #[inline(always)]
+    fn places<const T: usize>(&self, first: usize) -> Lines<T> {
+        let mut starts = [self.x.data.as_ptr(); T];
+        for t in 0..T {
+            starts[t] = starts[t].wrapping_add((first + t).min(self.x.count - 1) * self.x.stride);
+        }
+        Lines { starts, bytes: self.x.bytes }
     }
 }
 
@@ -89,18 +161,17 @@ impl Product<'_> {
 ///
 /// # Safety
 /// `p.out` may be written, and is not otherwise used, for those rows of every token.
-pub(super) unsafe fn scalar<W: Float>(p: &Product, first: usize, last: usize, _tile: &mut Tile) {
-    for t in 0..p.x.len() / p.cols {
+pub(super) unsafe fn scalar<W: Float<Scalar>>(p: &Product, first: usize, last: usize, _tile: &mut Tile) {
+    p.check();
+    for place in 0..p.x.count {
         for row in first..last {
-            let mut chains = [0.0f32; 16];
-            for (w, x) in p.row::<W>(row).chunks(16).zip(p.token(t).chunks(16)) {
-                let (w, x) = (W::load(Scalar, &padded(w)), padded(x));
-                for lane in 0..16 {
-                    chains[lane] = w[lane].mul_add(x[lane], chains[lane]);
-                }
-            }
+            // SAFETY: `check` has seen them.
+            let [[sum]] = unsafe { chains::<_, W, 1, 1, false>(Scalar, p.rows(row), p.places(place)) };
+            let sum = Scalar.sum(sum) * p.scale;
+            let token = if p.x.fine { place / 2 } else { place };
             // SAFETY: the caller's contract.
-            unsafe { p.out.add(t * p.out_stride + row).write(Scalar.sum(chains)) };
+            let out = unsafe { &mut *p.out.add(token * p.out_stride + row) };
+            *out = if p.x.fine && place % 2 == 1 { *out + sum } else { sum };
         }
     }
 }
@@ -110,24 +181,33 @@ pub(super) unsafe fn scalar<W: Float>(p: &Product, first: usize, last: usize, _t
 /// # Safety
 /// As for [`scalar`].
 #[inline(always)]
-pub(super) unsafe fn simd<S: Simd, W: Float>(s: S, p: &Product, first: usize, last: usize, tile: &mut Tile) {
-    let tokens = p.x.len() / p.cols;
+pub(super) unsafe fn simd<S: Simd, W: Float<S> + Float<Scalar>>(
+    s: S,
+    p: &Product,
+    first: usize,
+    last: usize,
+    tile: &mut Tile,
+) {
     if p.rows < 16 {
         // SAFETY: the caller's contract.
         return unsafe { scalar::<W>(p, first, last, tile) };
     }
+    p.check();
+    let tokens = if p.x.fine { p.x.count / 2 } else { p.x.count };
     let together = if tokens == 1 { 16 } else { 32 };
     for row in (first..last).step_by(together) {
         let sixteen = |from: usize| Store::new(p.out, p.out_stride, p.rows, from, last);
         let stores = [sixteen(row), sixteen(row + 16)];
         // SAFETY: the stores speak of those rows alone.
         unsafe {
-            if tokens == 1 {
-                stores[0].put(0, one::<S, W>(s, p, stores[0].start));
-            } else {
+            if tokens > 1 {
                 let starts = stores.each_ref().map(|store| store.start);
-                s.call(Many::<W> { p, starts, sums: tile.sums(tokens), float: PhantomData });
-                put_all(s, stores, tile, tokens, false);
+                <W as Float<S>>::many(s, p, starts, tile);
+                put_all(s, stores, tile, p.x.count, p.x.fine);
+            } else if <W as Float<S>>::FINE && p.x.fine {
+                stores[0].put(0, one::<S, W, 2>(s, p, stores[0].start));
+            } else {
+                stores[0].put(0, one::<S, W, 1>(s, p, stores[0].start));
             }
         }
     }
@@ -136,118 +216,187 @@ pub(super) unsafe fn simd<S: Simd, W: Float>(s: S, p: &Product, first: usize, la
 /// Rows that meet one token together: a single one would wait for its own chains.
 const TWO: usize = 2;
 
-/// Sixteen rows from `first` on times the one token. Meanwhile the rows behind are asked for, as in products with quantized
-/// weights.
+/// Sixteen rows from `first` on times the one token's places. Meanwhile the rows behind are asked for, as in products with
+/// quantized weights.
 #[inline(always)]
-fn one<S: Simd, W: Float>(s: S, p: &Product, first: usize) -> [f32; 16] {
+fn one<S: Simd, W: Float<S>, const PLACES: usize>(s: S, p: &Product, first: usize) -> [f32; 16] {
     let mut results = [0.0; 16];
     for (i, results) in results.as_chunks_mut::<TWO>().0.iter_mut().enumerate() {
-        let rows: [_; TWO] = std::array::from_fn(|r| p.row::<W>(first + TWO * i + r));
-        let ahead = rows[TWO - 1].as_ptr_range().end.cast::<u8>();
-        let sums = chains::<S, W, TWO, 1>(s, rows, [p.x], Some(ahead));
-        for (result, [sum]) in results.iter_mut().zip(sums) {
-            *result = s.sum(sum);
+        // SAFETY: `Product::check` has seen them.
+        let all = unsafe { chains::<S, W, TWO, PLACES, true>(s, p.rows(first + TWO * i), p.places(0)) };
+        for (result, sums) in results.iter_mut().zip(all) {
+            *result = s.sum(sums[0]) * p.scale;
+            for place in 1..PLACES {
+                *result += s.sum(sums[place]) * p.scale;
+            }
         }
     }
     results
 }
 
-/// Bytes of the tokens that all rows meet before the next tokens do: they stay in the second-level cache.
-const NEAR_TOKENS: usize = 256 << 10;
+/// Bytes of the places that all rows meet before the next places do: they stay in the second-level cache.
+const NEAR_PLACES: usize = 256 << 10;
 
-/// All tokens times twice sixteen rows.
-struct Many<'a, W> {
-    p: &'a Product<'a>,
-    /// The first row of each sixteen.
+/// All places times twice sixteen rows, which start at `starts`; `R` rows by `T` places at a time.
+#[inline(always)]
+pub(super) fn many<S: Simd, W: Float<S>, const R: usize, const T: usize>(
+    s: S,
+    p: &Product,
     starts: [usize; 2],
-    sums: &'a mut [Sums],
-    float: PhantomData<W>,
-}
-
-impl<S: Simd, W: Float> Task<S> for Many<'_, W> {
-    #[inline(always)]
-    fn run(self, s: S) {
-        if S::PAIRS { self.by::<S, 4, 4>(s) } else { self.by::<S, 2, 3>(s) }
+    tile: &mut Tile,
+) {
+    let sums = tile.sums(p.x.count);
+    for places in near_places::<T>(p) {
+        for i in 0..32 / R {
+            let first = starts[i * R / 16] + i * R % 16;
+            // SAFETY: the rows are the product's.
+            unsafe { meet::<S, W, R, T>(s, p, p.rows(first), i * R, places.clone(), sums) };
+        }
     }
 }
 
-impl<W: Float> Many<'_, W> {
-    /// `R` rows by `T` tokens at a time.
-    #[inline(always)]
-    fn by<S: Simd, const R: usize, const T: usize>(self, s: S) {
-        let Self { p, starts, sums, .. } = self;
-        let tokens = p.x.len() / p.cols;
-        let some = (NEAR_TOKENS / (p.cols * size_of::<f32>())).max(1).next_multiple_of(T);
-        for begin in (0..tokens).step_by(some) {
-            for i in 0..32 / R {
-                let first = starts[i * R / 16] + i * R % 16;
-                let rows: [_; R] = std::array::from_fn(|r| p.row::<W>(first + r));
-                for token in (begin..tokens.min(begin + some)).step_by(T) {
-                    // Behind the last token, it is taken again.
-                    let x: [_; T] = std::array::from_fn(|t| p.token((token + t).min(tokens - 1)));
-                    let all = chains::<S, W, R, T>(s, rows, x, None);
-                    for k in (0..R * T).step_by(4) {
-                        let place = |j: usize| ((k + j) % R, (k + j) / R % T);
-                        let four = s.sum4(std::array::from_fn(|j| all[place(j).0][place(j).1]));
-                        for j in 0..4.min(R * T - k) {
-                            let (row, t) = (i * R + place(j).0, token + place(j).1);
-                            if t < tokens {
-                                sums[t / TOGETHER][row / 16][t % TOGETHER][row % 16] = four[j];
-                            }
-                        }
-                    }
+/// The places, as many at a time as stay near.
+pub(super) fn near_places<const T: usize>(p: &Product) -> impl Iterator<Item = Range<usize>> {
+    let (count, some) = (p.x.count, (NEAR_PLACES / p.x.bytes).max(1).next_multiple_of(T));
+    (0..count).step_by(some).map(move |begin| begin..count.min(begin + some))
+}
+
+/// Some places times `R` rows, of which the first is row `row` of the thirty-two.
+///
+/// # Safety
+/// The rows are still borrowed, aligned as their steps are, and as long as the places.
+#[inline(always)]
+pub(super) unsafe fn meet<S: Simd, W: Float<S>, const R: usize, const T: usize>(
+    s: S,
+    p: &Product,
+    rows: Lines<R>,
+    row: usize,
+    places: Range<usize>,
+    sums: &mut [Sums],
+) {
+    for place in places.step_by(T) {
+        // SAFETY: the caller's contract, and `Product::check` has seen the places.
+        let all = unsafe { chains::<S, W, R, T, false>(s, rows, p.places(place)) };
+        for k in (0..R * T).step_by(4) {
+            let at = |j: usize| ((k + j) % R, (k + j) / R % T);
+            let four = s.sum4(std::array::from_fn(|j| all[at(j).0][at(j).1]));
+            for j in 0..4.min(R * T - k) {
+                let (row, t) = (row + at(j).0, place + at(j).1);
+                if t < p.x.count {
+                    sums[t / TOGETHER][row / 16][t % TOGETHER][row % 16] = four[j] * p.scale;
                 }
             }
         }
     }
 }
 
-/// The chains of `R` rows and `T` tokens, `[row][token]`. Meanwhile the bytes at `ahead` are asked for, as many
-/// as are used here.
-#[inline(always)]
-fn chains<S: Simd, W: Float, const R: usize, const T: usize>(
-    s: S,
-    rows: [&[W::Element]; R],
-    x: [&[f32]; T],
-    ahead: Option<*const u8>,
-) -> [[S::F; T]; R] {
-    let mut chains = [[s.splat(0.0); T]; R];
-    let whole = x[0].len() / 16;
-    let (row_steps, token_steps) = (rows.map(|row| &row.as_chunks().0[..whole]), x.map(|x| &x.as_chunks().0[..whole]));
-    let (bytes, near) = (16 * R * size_of::<W::Element>(), S::weights_near());
-    for step in 0..whole {
-        if let Some(ahead) = ahead {
-            let ahead = ahead.wrapping_add(step * bytes);
-            s.prefetch_lines(ahead, bytes.div_ceil(64), near);
-            if step % 8 == 0 {
-                s.prefetch(ahead.wrapping_add(MEMORY_PAGE)); // see [`super::quantized::fetch`]
-            }
-        }
-        chains = next::<S, W, R, T>(s, chains, row_steps.map(|row| &row[step]), token_steps.map(|x| &x[step]));
-    }
-    if x[0].len() > 16 * whole {
-        let (rows, x) = (rows.map(|row| padded(&row[16 * whole..])), x.map(|x| padded(&x[16 * whole..])));
-        chains = next::<S, W, R, T>(s, chains, rows.each_ref(), x.each_ref());
-    }
-    chains
+/// Rows or places: where each begins, and how long each is.
+#[derive(Clone, Copy)]
+pub(super) struct Lines<const N: usize> {
+    pub starts: [*const u8; N],
+    pub bytes: usize,
 }
 
-/// Sixteen columns more.
+impl<const N: usize> Lines<N> {
+    /// As many bytes for each.
+    #[inline(always)]
+    pub(super) fn of<T: Pod>(all: &[T]) -> Self {
+        let each = all.len() / N;
+        let mut starts = [all.as_ptr(); N];
+        for i in 0..N {
+            starts[i] = starts[i].wrapping_add(i * each);
+        }
+        Self { starts: starts.map(<*const T>::cast), bytes: each * size_of::<T>() }
+    }
+
+    /// # Safety
+    /// In each line, the step is there and still borrowed, and begins where a `T` may.
+    #[inline(always)]
+    unsafe fn step<'a, T: Pod>(self, step: usize) -> [&'a T; N] {
+        // SAFETY: the caller's contract; any bytes make a `T`.
+        self.starts.map(|start| unsafe { &*start.add(step * size_of::<T>()).cast() })
+    }
+
+    /// The bytes that are left after so many steps, at most a step's, and zeros.
+    ///
+    /// # Safety
+    /// The lines are still borrowed.
+    #[cold]
+    #[inline(never)]
+    unsafe fn last<T: Pod>(self, step: usize, out: &mut [T; N]) {
+        let before = step * size_of::<T>();
+        for (start, out) in self.starts.iter().zip(out) {
+            *out = T::zeroed();
+            let count = size_of::<T>().min(self.bytes - before);
+            // SAFETY: the line has those bytes, by the caller's contract.
+            let rest = unsafe { std::slice::from_raw_parts(start.add(before), count) };
+            bytes_of_mut(out)[..count].copy_from_slice(rest);
+        }
+    }
+}
+
+/// The chains of `R` rows and `T` places, `[row][place]`. Meanwhile as many bytes are asked for as are used here, which follow
+/// the last row, if `AHEAD`.
+///
+/// # Safety
+/// Rows and places are still borrowed, aligned as their steps are, and of as many steps; only the last may miss columns.
 #[inline(always)]
-fn next<S: Simd, W: Float, const R: usize, const T: usize>(
+unsafe fn chains<S: Simd, W: Float<S>, const R: usize, const T: usize, const AHEAD: bool>(
+    s: S,
+    rows: Lines<R>,
+    x: Lines<T>,
+) -> [[S::F; T]; R] {
+    let mut chains = [[s.splat(0.0); T]; R];
+    let (bytes, near) = (R * size_of::<W::Weights>(), AHEAD && S::weights_near());
+    let ahead = rows.starts[R - 1].wrapping_add(rows.bytes);
+    let (whole, mut rest) = (rows.bytes / size_of::<W::Weights>(), rows.bytes % size_of::<W::Weights>());
+    let (mut last_rows, mut last_x) = ([W::Weights::zeroed(); R], [W::Activations::zeroed(); T]);
+    let (mut row_steps, mut x_steps, mut steps) = (rows, x, whole);
+    loop {
+        for step in 0..steps {
+            if AHEAD {
+                let ahead = ahead.wrapping_add(step * bytes);
+                s.prefetch_lines(ahead, bytes.div_ceil(64), near);
+                if step * bytes % 512 == 0 {
+                    s.prefetch(ahead.wrapping_add(MEMORY_PAGE)); // see [`super::quantized::fetch`]
+                }
+            }
+            // SAFETY: they have these steps, by the caller's contract, or are whole ones made below.
+            let (w, x) = unsafe { (row_steps.step(step), x_steps.step(step)) };
+            chains = next::<S, W, R, T>(s, chains, w, x);
+        }
+        if rest == 0 {
+            return chains;
+        }
+        // SAFETY: the caller's contract.
+        unsafe {
+            rows.last(whole, &mut last_rows);
+            x.last(whole, &mut last_x);
+        }
+        row_steps.starts = last_rows.each_ref().map(|step| std::ptr::from_ref(step).cast());
+        x_steps.starts = last_x.each_ref().map(|step| std::ptr::from_ref(step).cast());
+        (steps, rest) = (1, 0);
+    }
+}
+
+/// A step more.
+#[inline(always)]
+pub(super) fn next<S: Simd, W: Float<S>, const R: usize, const T: usize>(
     s: S,
     mut chains: [[S::F; T]; R],
-    rows: [&[W::Element; 16]; R],
-    x: [&[f32; 16]; T],
+    rows: [&W::Weights; R],
+    x: [&W::Activations; T],
 ) -> [[S::F; T]; R] {
-    let mut w = [s.splat(0.0); R];
-    for r in 0..R {
-        w[r] = W::load(s, rows[r]);
-    }
-    for t in 0..T {
-        let x = s.load(x[t]);
-        for r in 0..R {
-            chains[r][t] = s.fma(w[r], x, chains[r][t]);
+    for part in 0..W::PARTS {
+        let mut w = [W::weights(s, rows[0], part); R];
+        for r in 1..R {
+            w[r] = W::weights(s, rows[r], part);
+        }
+        for t in 0..T {
+            let x = W::activations(s, x[t], part);
+            for r in 0..R {
+                chains[r][t] = W::fma(s, w[r], x, chains[r][t]);
+            }
         }
     }
     chains

@@ -3,6 +3,9 @@
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard};
 
+use bytemuck::cast_slice;
+
+use super::bf16::{self, Piece, Rounded};
 use super::glu::Hidden;
 use super::panel::{BLOCK, Panels, Places, Round, quantize_few};
 use super::stream::Pairs;
@@ -24,7 +27,7 @@ pub struct Matrix<'a> {
     pub rows: usize,
     /// The length of an input.
     pub cols: usize,
-    /// Whether its tokens are rounded to sixteen bits, if the weights are quantized, or to eight.
+    /// Whether its tokens are rounded to sixteen bits, or to eight, if the weights are quantized or BF16.
     pub fine: bool,
 }
 
@@ -49,6 +52,15 @@ pub struct Cols {
     pub fine: usize,
     /// Of [`feed_forward`]'s hidden layer.
     pub hidden: usize,
+    /// Of products with BF16: none if there are no such matrices.
+    pub bf16: usize,
+}
+
+impl Cols {
+    /// Of the places of a token, all together, for products with BF16.
+    fn rounded(self) -> usize {
+        self.bf16.max(2 * self.fine.min(self.bf16))
+    }
 }
 
 /// What products need besides their operands; made once, used again and again.
@@ -59,6 +71,8 @@ pub struct Workspace {
     fine: Panels,
     /// The hidden layer of a gated feed-forward block.
     hidden: Panels,
+    /// The tokens for BF16.
+    bf16: Rounded,
     pairs: Pairs,
     /// One for every thread.
     tiles: Vec<Mutex<Tile>>,
@@ -74,23 +88,26 @@ impl Workspace {
         self.panels.reserve(tokens, cols.any).map_err(no_memory)?;
         self.fine.reserve(tokens.saturating_mul(2), cols.fine).map_err(no_memory)?;
         self.hidden.reserve(tokens, cols.hidden).map_err(no_memory)?;
+        self.bf16.reserve(tokens, cols.rounded()).map_err(no_memory)?;
         self.pairs.reserve(tokens, cols).map_err(no_memory)?;
         let more = threads.saturating_sub(self.tiles.len());
         self.tiles.try_reserve_exact(more).map_err(|_| no_memory(threads * size_of::<Mutex<Tile>>()))?;
         self.tiles.resize_with(threads, Mutex::default);
         for tile in self.tiles.iter_mut().filter(|_| tokens > 1) {
             let tile = tile.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
-            tile.reserve(tokens.saturating_mul(2), cols.any.max(cols.hidden)).map_err(no_memory)?;
+            tile.reserve(tokens.saturating_mul(2), cols.any.max(cols.hidden), cols.bf16).map_err(no_memory)?;
         }
         Ok(())
     }
 
     /// Bytes that [`Workspace::reserve`] reserves, if nothing was before.
     pub fn bytes(tokens: usize, cols: Cols, threads: usize) -> usize {
-        let tile = if tokens > 1 { Tile::bytes(tokens.saturating_mul(2), cols.any.max(cols.hidden)) } else { 0 };
+        let places = tokens.saturating_mul(2);
+        let tile = if tokens > 1 { Tile::bytes(places, cols.any.max(cols.hidden), cols.bf16) } else { 0 };
         let tile = tile.saturating_add(size_of::<Mutex<Tile>>());
         let panels = Panels::bytes(tokens, cols.any).saturating_add(Panels::bytes(tokens, cols.hidden));
-        let panels = panels.saturating_add(Panels::bytes(tokens.saturating_mul(2), cols.fine));
+        let panels = panels.saturating_add(Panels::bytes(places, cols.fine));
+        let panels = panels.saturating_add(Rounded::bytes(tokens, cols.rounded()));
         panels.saturating_add(Pairs::bytes(tokens, cols)).saturating_add(threads.saturating_mul(tile))
     }
 
@@ -100,6 +117,7 @@ impl Workspace {
         self.panels.taken()
             + self.fine.taken()
             + self.hidden.taken()
+            + self.bf16.taken()
             + self.pairs.taken()
             + self.tiles.capacity() * size_of::<Mutex<Tile>>()
             + tiles
@@ -138,8 +156,12 @@ pub fn matmul(
             quantize(kernels, team, panels, x, cols, fine);
         }
     }
+    let mut of_bf16 = matrices.iter().filter(|m| m.ty == GgmlType::BF16).map(|m| m.fine).peekable();
+    if of_bf16.peek().is_some() {
+        round_bf16(kernels, team, &mut work.bf16, x, cols, of_bf16.any(|fine| fine));
+    }
     work.tiles.resize_with(team.threads(), Mutex::default);
-    let tokens = Tokens { count: x.len() / cols, x, panels: &work.panels, fine: &work.fine };
+    let tokens = Tokens { count: x.len() / cols, x, panels: &work.panels, fine: &work.fine, bf16: &work.bf16 };
     multiply(kernels, team, &work.tiles, &mut work.pairs, matrices, tokens, out);
 }
 
@@ -198,23 +220,44 @@ pub fn feed_forward(
         });
     }
     // Nobody reads the values: the type is quantized.
-    let tokens = Tokens { count: tokens, x: &[], panels: &work.hidden, fine: &work.fine };
+    let tokens = Tokens { count: tokens, x: &[], panels: &work.hidden, fine: &work.fine, bf16: &work.bf16 };
     multiply(kernels, team, &work.tiles, &mut work.pairs, &[down], tokens, x);
 }
 
-/// Tokens as the kernels take them: as numbers for float weights, quantized for others, as far as matrices need them so.
+/// Tokens as the kernels take them: as numbers or rounded for float weights, quantized for others, as far as matrices need
+/// them so.
 #[derive(Clone, Copy)]
 struct Tokens<'a> {
     count: usize,
     x: &'a [f32],
     panels: &'a Panels,
     fine: &'a Panels,
+    bf16: &'a Rounded,
 }
 
 impl<'a> Tokens<'a> {
     /// Some of them, as a matrix takes them.
     fn places(&self, m: &Matrix, tokens: Range<usize>) -> Places<'a> {
         if m.fine { self.fine } else { self.panels }.tokens(tokens)
+    }
+
+    /// Those that a matrix of floats multiplies.
+    fn floats(&self, m: &Matrix, tokens: Range<usize>) -> float::Places<'a> {
+        let (all, bytes, token_bytes, fine): (&[u8], _, _, _) = match m.ty {
+            GgmlType::BF16 => {
+                let [place, token] = [self.bf16.place, self.bf16.token].map(|pieces| pieces * size_of::<Piece>());
+                (cast_slice(&self.bf16.pieces), place, token, m.fine)
+            }
+            _ => (cast_slice(self.x), size_of::<f32>() * m.cols, size_of::<f32>() * m.cols, false),
+        };
+        let data = &all[tokens.start * token_bytes..tokens.end * token_bytes];
+        let (count, stride) = if fine { (2 * tokens.len(), bytes) } else { (tokens.len(), token_bytes) };
+        float::Places { data, count, fine, bytes, stride }
+    }
+
+    /// What results are multiplied by then.
+    fn scale(m: &Matrix) -> f32 {
+        if m.ty == GgmlType::BF16 { 1.0 / bf16::SCALE } else { 1.0 }
     }
 }
 
@@ -288,8 +331,8 @@ fn multiply(
             } else {
                 assert!(x.x.len() == tokens * cols, "whole tokens");
                 let kernel = kernels.float(m.ty).expect("a supported type");
-                let x = &x.x[part.start * cols..part.end * cols];
-                Job::Float(kernel, float::Product { weights, rows, cols, x, out, out_stride })
+                let (x, scale) = (x.floats(m, part.clone()), Tokens::scale(m));
+                Job::Float(kernel, float::Product { weights, row_bytes, rows, x, scale, out, out_stride })
             });
             pieces += rows.div_ceil(piece);
             ends.push(pieces);
@@ -350,4 +393,13 @@ fn quantize(kernels: &'static Kernels, team: &Team, panels: &mut Panels, x: &[f3
     // At most one of them has panels.
     quantize_few(x, cols, fine, &mut panels.two, round);
     quantize_few(x, cols, false, &mut panels.one, round);
+}
+
+/// Rounds the tokens to bfloat16.
+fn round_bf16(kernels: &'static Kernels, team: &Team, rounded: &mut Rounded, x: &[f32], cols: usize, fine: bool) {
+    rounded.resize(x.len() / cols, cols, kernels.bf16_pieces, fine);
+    team.for_each_chunk(&mut rounded.pieces, rounded.token, |t, places| {
+        // SAFETY: the table was handed out by `available`; the kernel itself is safe code.
+        unsafe { (kernels.round_bf16)(&x[t * cols..][..cols], fine, places) };
+    });
 }

@@ -24,7 +24,7 @@ pub(super) const MOVED: i32 = 128;
 /// Values that share a scale.
 pub(super) const BLOCK: usize = 32;
 
-/// How activations are rounded that meet quantized weights.
+/// How activations are rounded that meet quantized weights, or bfloat16.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Activations {

@@ -6,10 +6,13 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use bytemuck::Zeroable;
+
+use super::float::Float;
 use super::table::Kernels;
 use super::vector::Simd;
 #[cfg(target_arch = "x86_64")]
-use super::x86_64::{Avx2, Avx512};
+use super::x86_64::{Avx2, Avx512, PairsOfBf16};
 use crate::pool::Pool;
 use crate::{Bytes, Result};
 
@@ -74,6 +77,11 @@ impl Peaks {
         self.arithmetic(probes(kernels)?.fmas, 16)
     }
 
+    /// The same of bfloat16, each instruction two for every lane; `None` for a table without it.
+    pub fn pairs(&mut self, kernels: &'static Kernels) -> Option<f64> {
+        self.arithmetic(probes(kernels)?.pairs?, 32)
+    }
+
     /// `macs` are one step's of one chain.
     fn arithmetic(&mut self, chains: fn(usize), macs: usize) -> Option<f64> {
         let pieces = PIECES * self.pool.threads();
@@ -87,6 +95,7 @@ impl Peaks {
 struct Probes {
     dots: fn(usize),
     fmas: fn(usize),
+    pairs: Option<fn(usize)>,
 }
 
 #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
@@ -121,13 +130,25 @@ fn probes(kernels: &'static Kernels) -> Option<Probes> {
                             unsafe { fmas(s, steps) }
                         }
                     },
+                    pairs: None,
                 }
             }};
         }
+        #[target_feature(enable = "avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+        unsafe fn pairs(s: Avx512, steps: usize) {
+            pair_chains::<_, PairsOfBf16>(s, steps)
+        }
         match kernels.name() {
             "avx2" => return Some(probes!(Avx2, 4, "avx2,fma,f16c")),
-            "avx512vnni" => {
-                return Some(probes!(Avx512, 12, "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c"));
+            "avx512vnni" | "avx512bf16" => {
+                let probes = probes!(Avx512, 12, "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c");
+                let pairs: fn(usize) = |steps| {
+                    if let Some((s, _)) = Avx512::detect().zip(PairsOfBf16::detect()) {
+                        // SAFETY: the features were detected.
+                        unsafe { pairs(s, steps) }
+                    }
+                };
+                return Some(Probes { pairs: (kernels.name() == "avx512bf16").then_some(pairs), ..probes });
             }
             _ => {}
         }
@@ -164,6 +185,21 @@ fn fma_chains<S: Simd, const N: usize>(s: S, steps: usize) {
     black_box(sums.map(|sum| s.to_array(sum)));
 }
 
+#[inline(always)]
+fn pair_chains<S: Simd, W: Float<S>>(s: S, steps: usize) {
+    let (a, b) = (
+        W::weights(s, &black_box(W::Weights::zeroed()), 0),
+        W::activations(s, &black_box(W::Activations::zeroed()), 0),
+    );
+    let mut sums: [S::F; CHAINS] = std::array::from_fn(|i| s.splat(i as f32));
+    for _ in 0..steps {
+        for sum in &mut sums {
+            *sum = W::fma(s, a, b, *sum);
+        }
+    }
+    black_box(sums.map(|sum| s.to_array(sum)));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +212,8 @@ mod tests {
             let known = kernels.name() != "scalar";
             assert_eq!(peaks.dots(kernels).is_some_and(|peak| peak > 0.0), known, "{}", kernels.name());
             assert_eq!(peaks.fmas(kernels).is_some_and(|peak| peak > 0.0), known, "{}", kernels.name());
+            let pairs = kernels.name() == "avx512bf16";
+            assert_eq!(peaks.pairs(kernels).is_some_and(|peak| peak > 0.0), pairs, "{}", kernels.name());
         }
     }
 }

@@ -166,6 +166,11 @@ impl Simd for Scalar {
         a.map(|a| a >> N)
     }
     #[inline(always)]
+    fn normal_bf16(self, a: [u32; 16]) -> [u32; 16] {
+        let normal = |x: u32, shift: u32| if x >> shift & 0x7f80 == 0 { 0 } else { x & 0xffff << shift };
+        a.map(|x| normal(x, 0) | normal(x, 16))
+    }
+    #[inline(always)]
     fn to_i8(self, a: [u32; 16]) -> [i8; 16] {
         a.map(|a| a as i8)
     }

@@ -4,9 +4,12 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use super::attention::{self, HeadPages, PART, Query, Room};
+use super::bf16::{self, Bf16, Piece};
 use super::kv::{self, Cache, KvType, MAX_HEAD_DIM, PAGE};
 use super::panel::{self, Panel, Round};
 use super::quantized::{self, Format};
+#[cfg(target_arch = "x86_64")]
+use super::scalar::Scalar;
 use super::tile::Tile;
 use super::vector::Simd;
 use super::{float, glu, math, norm};
@@ -23,6 +26,7 @@ type QuantizedFn = unsafe fn(&quantized::Product, usize, usize, &mut Tile);
 type GluFn = unsafe fn(&glu::Glu, usize, usize, &mut Tile);
 pub(super) type FloatFn = unsafe fn(&float::Product, usize, usize, &mut Tile);
 type LayerNormFn = unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]);
+type RoundBf16Fn = unsafe fn(&[f32], bool, &mut [Piece]);
 type QuantizeFn = unsafe fn(&[f32], usize, bool, &mut [Panel<4>]);
 
 /// The kernels of one instruction set. A `&'static Kernels` exists only where the CPU has the instructions.
@@ -34,6 +38,9 @@ pub struct Kernels {
     float: [FloatFn; 3],
     pub(super) quantize: QuantizeFn,
     pub(super) round: unsafe fn(Round),
+    pub(super) round_bf16: RoundBf16Fn,
+    /// What thirty-two columns take then.
+    pub(super) bf16_pieces: usize,
     rms_norm: unsafe fn(&[f32], &[f32], f32, &mut [f32]),
     layer_norm: LayerNormFn,
     swiglu: unsafe fn(&[f32], &[f32], &mut [f32]),
@@ -44,6 +51,7 @@ pub struct Kernels {
 }
 
 /// The kernels for one type of cache.
+#[derive(Clone, Copy)]
 struct KvKernels {
     store: unsafe fn(&mut [u8], usize, &[f32], &[f32]),
     attend: unsafe fn(&HeadPages, &mut [Query], &mut Room),
@@ -63,6 +71,11 @@ macro_rules! kernels {
         unsafe fn round(task: Round) {
             // SAFETY: see above.
             Simd::call(unsafe { $s }, task)
+        }
+        $(#[target_feature(enable = $features)])?
+        unsafe fn round_bf16(x: &[f32], fine: bool, places: &mut [Piece]) {
+            // SAFETY: see above.
+            bf16::round::<_, 2>(unsafe { $s }, x, fine, places)
         }
         $(#[target_feature(enable = $features)])?
         unsafe fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
@@ -107,9 +120,11 @@ macro_rules! kernels {
             )),*],
             product: $product,
             glu: $glu,
-            float: [$float::<float::F32>, $float::<float::F16>, $float::<float::BF16>],
+            float: [$float::<float::F32>, $float::<float::F16>, $float::<Bf16>],
             quantize,
             round,
+            round_bf16,
+            bf16_pieces: 2,
             rms_norm,
             layer_norm,
             swiglu,
@@ -142,7 +157,12 @@ macro_rules! lanes_of {
             unsafe { glu::simd($Lanes::assume(), p, first, last, tile) }
         }
         #[target_feature(enable = $features)]
-        unsafe fn float<W: float::Float>(p: &float::Product, first: usize, last: usize, tile: &mut Tile) {
+        unsafe fn float<W: float::Float<$Lanes> + float::Float<Scalar>>(
+            p: &float::Product,
+            first: usize,
+            last: usize,
+            tile: &mut Tile,
+        ) {
             // SAFETY: see above.
             unsafe { float::simd::<_, W>($Lanes::assume(), p, first, last, tile) }
         }
@@ -197,6 +217,26 @@ static AVX512: Kernels = {
         "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")
 };
 
+/// The same, with an instruction for pairs of bfloat16.
+#[cfg(target_arch = "x86_64")]
+static AVX512BF16: Kernels = {
+    use super::x86_64::{Avx512, PairsOfBf16};
+    // SAFETY (both): the table is handed out only where the features were detected; the contract of the kernel called is
+    // passed on.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+    unsafe fn round_bf16(x: &[f32], fine: bool, places: &mut [Piece]) {
+        // SAFETY: see above.
+        bf16::round::<_, 1>(unsafe { Avx512::assume() }, x, fine, places)
+    }
+    #[target_feature(enable = "avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+    unsafe fn float(p: &float::Product, first: usize, last: usize, tile: &mut Tile) {
+        // SAFETY: see above.
+        unsafe { float::simd::<_, PairsOfBf16>(Avx512::assume(), p, first, last, tile) }
+    }
+    let [f32, f16, _] = AVX512.float;
+    Kernels { name: "avx512bf16", float: [f32, f16, float], round_bf16, bf16_pieces: 1, ..AVX512 }
+};
+
 /// The tables that this CPU can run, the scalar one first, the fastest last.
 fn available() -> &'static [&'static Kernels] {
     static AVAILABLE: OnceLock<Vec<&'static Kernels>> = OnceLock::new();
@@ -207,6 +247,7 @@ fn available() -> &'static [&'static Kernels] {
         {
             tables.extend(super::x86_64::Avx2::detect().map(|_| &AVX2));
             tables.extend(super::x86_64::Avx512::detect().map(|_| &AVX512));
+            tables.extend(super::x86_64::PairsOfBf16::detect().map(|_| &AVX512BF16));
         }
         tables
     })
@@ -229,7 +270,7 @@ impl Kernels {
         available().iter().copied()
     }
 
-    /// "scalar", "avx2" or "avx512vnni".
+    /// "scalar", "avx2", "avx512vnni" or "avx512bf16".
     pub fn name(&self) -> &'static str {
         self.name
     }

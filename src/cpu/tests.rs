@@ -90,6 +90,8 @@ fn the_tables_of_this_cpu_are_all_there() {
     {
         assert_eq!(names.contains(&"avx2"), is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"));
         assert_eq!(names.contains(&"avx512vnni"), is_x86_feature_detected!("avx512vnni"));
+        // (One whose instruction does something else would be news.)
+        assert_eq!(names.contains(&"avx512bf16"), is_x86_feature_detected!("avx512bf16"));
     }
 }
 
@@ -144,6 +146,39 @@ fn sums_of_the_greatest_integers_are_exact() {
                 for k in Kernels::available() {
                     let got = product(k, 1, &x, m);
                     assert_eq!(bits(&got), bits(&expected), "{} {ty} {fill:#x}, {tokens} tokens", k.name());
+                }
+            }
+        }
+    }
+}
+
+/// Of all magnitudes, subnormal numbers among them, which some instructions take for zeros.
+#[test]
+fn bf16_is_scalar_bit_for_bit_whatever_the_magnitudes() {
+    let mut random = Random(7);
+    let (rows, cols) = (33, 70);
+    // A sign, an exponent of so many bits, from so much on, and a mantissa.
+    let mut number = |least: u64, bits: u64| {
+        let x = random.next();
+        f32::from_bits((x as u32 & 0x807f_ffff) | ((least + (x >> 40) % bits) << 23) as u32)
+    };
+    for (least, bits) in [(0, 1), (0, 3), (0, 200), (60, 100), (120, 10)] {
+        let data: Vec<u8> =
+            (0..rows * cols).flat_map(|_| number(0, 40).to_bits().to_le_bytes()[2..].to_vec()).collect();
+        let large: Vec<u8> =
+            (0..rows * cols).flat_map(|_| number(100, 50).to_bits().to_le_bytes()[2..].to_vec()).collect();
+        let x: Vec<f32> = (0..5 * cols).map(|_| number(least, bits)).collect();
+        for (data, fine) in [(&data, false), (&data, true), (&large, false), (&large, true)] {
+            let m = Matrix { ty: GgmlType::BF16, data, rows, cols, fine };
+            for tokens in [1, 5] {
+                let x = &x[..tokens * cols];
+                let expected = product(scalar(), 1, x, m);
+                for k in Kernels::available() {
+                    // (What is not a number has any bits.)
+                    let same = |(a, b): (f32, f32)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+                    let got = product(k, 1, x, m);
+                    let all = got.iter().copied().zip(expected.iter().copied()).all(same);
+                    assert!(all, "{} {least} {bits}, {tokens} tokens, fine: {fine}: {got:?}, {expected:?}", k.name());
                 }
             }
         }
@@ -226,7 +261,12 @@ fn matmul_is_near_the_exact_product() {
             let exact: f64 = terms().sum();
             // Activations are rounded to 1/254 of their block's greatest; random signs make errors add as squares.
             let size: f64 = terms().zip(&x).map(|(t, x)| (t / f64::from(*x)).powi(2)).sum::<f64>().sqrt();
-            let bound = if ty.block_len() == 1 { 1e-5 * size.max(1.0) } else { 6.0 * size / 254.0 / 3f64.sqrt() };
+            let bound = match ty {
+                GgmlType::F32 | GgmlType::F16 => 1e-5 * size.max(1.0),
+                // To 1/512 of themselves.
+                GgmlType::BF16 => 6.0 * size / 512.0 / 3f64.sqrt(),
+                _ => 6.0 * size / 254.0 / 3f64.sqrt(),
+            };
             assert!((f64::from(got) - exact).abs() <= bound, "{ty}: {got} for {exact}, bound {bound}");
             let bound = (bound / 100.0).max(1e-5 * size.max(1.0));
             assert!((f64::from(fine) - exact).abs() <= bound, "{ty}, fine: {fine} for {exact}, bound {bound}");

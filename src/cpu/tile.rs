@@ -62,6 +62,8 @@ pub(super) struct Tile {
     sums: Vec<Sums>,
     /// What other rows came to, which are to be taken together with these.
     first_half: Vec<Sums>,
+    /// Rows of bfloat16 whose pairs were taken apart.
+    halves: Vec<[u16; 16]>,
 }
 
 /// Bytes behind each part of a tile that nobody uses. A CPU that sees a thread go through memory fetches what comes next,
@@ -74,6 +76,11 @@ const fn apart<T>(len: usize) -> usize {
     len.saturating_add(APART.div_ceil(size_of::<T>()))
 }
 
+/// Sixteens of odd and of even columns.
+const fn halves(cols: usize) -> usize {
+    2 * cols.div_ceil(32)
+}
+
 /// Makes a part as long, and keeps room behind it.
 fn resize<T: Clone>(part: &mut Vec<T>, len: usize, value: T) {
     part.reserve(apart::<T>(len).saturating_sub(part.len()));
@@ -81,29 +88,33 @@ fn resize<T: Clone>(part: &mut Vec<T>, len: usize, value: T) {
 }
 
 impl Tile {
-    /// Takes the memory for products of so many places and columns, or says how many bytes could not be had.
-    pub fn reserve(&mut self, places: usize, cols: usize) -> Result<(), usize> {
+    /// Takes the memory for products of so many places and columns, and of so many with bfloat16, or says how many bytes could
+    /// not be had.
+    pub fn reserve(&mut self, places: usize, cols: usize, bf16_cols: usize) -> Result<(), usize> {
         fn room<T>(part: &mut Vec<T>, len: usize) -> Result<(), TryReserveError> {
             part.try_reserve_exact(apart::<T>(len).saturating_sub(part.len()))
         }
-        let no_memory = |_| Self::bytes(places, cols);
+        let no_memory = |_| Self::bytes(places, cols, bf16_cols);
         let groups = places.div_ceil(TOGETHER);
         room(&mut self.blocks, COLUMNS.min(cols / BLOCK)).map_err(no_memory)?;
         room(&mut self.sums, groups).map_err(no_memory)?;
-        room(&mut self.first_half, groups).map_err(no_memory)
+        room(&mut self.first_half, groups).map_err(no_memory)?;
+        room(&mut self.halves, 32 * halves(bf16_cols)).map_err(no_memory)
     }
 
     /// Bytes of that.
-    pub fn bytes(places: usize, cols: usize) -> usize {
+    pub fn bytes(places: usize, cols: usize, bf16_cols: usize) -> usize {
         let sums = apart::<Sums>(places.div_ceil(TOGETHER)).saturating_mul(size_of::<Sums>());
         let blocks = apart::<[TileBlock; 2]>(COLUMNS.min(cols / BLOCK)) * size_of::<[TileBlock; 2]>();
-        sums.saturating_mul(2).saturating_add(blocks)
+        let halves = apart::<[u16; 16]>(halves(bf16_cols).saturating_mul(32)).saturating_mul(size_of::<[u16; 16]>());
+        sums.saturating_mul(2).saturating_add(blocks).saturating_add(halves)
     }
 
     /// Bytes taken.
     pub fn taken(&self) -> usize {
         self.blocks.capacity() * size_of::<[TileBlock; 2]>()
             + (self.sums.capacity() + self.first_half.capacity()) * size_of::<Sums>()
+            + self.halves.capacity() * size_of::<[u16; 16]>()
     }
 
     /// The results of a place for both sixteens of rows, once they were multiplied.
@@ -115,6 +126,13 @@ impl Tile {
     pub fn sums(&mut self, places: usize) -> &mut [Sums] {
         resize(&mut self.sums, places.div_ceil(TOGETHER), [[[0.0; 16]; TOGETHER]; 2]);
         &mut self.sums
+    }
+
+    /// The same, and room for thirty-two rows of so many bfloat16.
+    pub fn sums_and_halves(&mut self, places: usize, cols: usize) -> (&mut [Sums], &mut [[u16; 16]]) {
+        self.sums(places);
+        resize(&mut self.halves, 32 * halves(cols), [0; 16]);
+        (&mut self.sums, &mut self.halves)
     }
 
     /// Keeps the results while other rows are multiplied.

@@ -72,6 +72,8 @@ pub(crate) trait Simd: Copy {
     fn shl<const N: u32>(self, a: Self::I) -> Self::I;
     /// Each lane shifted right by `N` bits, zeros coming in.
     fn shr<const N: u32>(self, a: Self::I) -> Self::I;
+    /// Of two bfloat16 in each lane, those that are subnormal replaced by zeros.
+    fn normal_bf16(self, a: Self::I) -> Self::I;
     /// The low byte of every lane.
     fn to_i8(self, a: Self::I) -> [i8; 16];
     /// The low bytes of all lanes of each, and the sums of these.

@@ -1,13 +1,15 @@
-//! x86-64: AVX2, and AVX-512 with VNNI.
+//! x86-64: AVX2, and AVX-512 with VNNI, and perhaps with BF16.
 
 use std::arch::x86_64::{__cpuid_count, CpuidResult};
 use std::sync::OnceLock;
 
 mod avx2;
 mod avx512;
+mod bf16;
 
 pub(super) use avx2::Avx2;
 pub(super) use avx512::Avx512;
+pub(super) use bf16::PairsOfBf16;
 
 /// Whether weights that are asked for ahead are best in the first-level cache, which stands for how many loads can be
 /// on their way to it. They are on Zen 5, whose cache is larger than Zen 4's 32 kB. On Zen 4 they hold up the loads of

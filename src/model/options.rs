@@ -23,7 +23,7 @@ pub struct SessionOptions {
     pub kernels: Option<&'static Kernels>,
     /// What keys and values are kept as.
     pub kv_type: KvType,
-    /// How activations are rounded that meet quantized weights.
+    /// How activations are rounded that meet quantized weights, or BF16.
     pub activations: Activations,
     /// Bytes that the KV cache, a step's buffers and the outputs may take together; 0 for as many as there are. A call
     /// that would exceed it fails before it changes anything.

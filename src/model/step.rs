@@ -41,6 +41,8 @@ pub(super) struct Widths {
     pub turns: usize,
     /// Parts of attention, of all tokens together.
     pub parts: usize,
+    /// Whether there are matrices of BF16.
+    pub bf16: bool,
 }
 
 impl Widths {
@@ -53,6 +55,7 @@ impl Widths {
             hidden: 0,
             turns: 0,
             parts: parts_len(p.n_head, p.head_dim),
+            bf16: false,
         }
     }
 
@@ -66,7 +69,8 @@ impl Widths {
 
     /// The most columns of products.
     fn cols(&self) -> Cols {
-        Cols { any: self.middle.max(self.embd), fine: self.embd, hidden: self.hidden }
+        let any = self.middle.max(self.embd);
+        Cols { any, fine: self.embd, hidden: self.hidden, bf16: if self.bf16 { any } else { 0 } }
     }
 
     /// Bytes that each token of a step takes, about: what the choice of a chunk goes by.

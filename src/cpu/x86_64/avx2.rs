@@ -167,20 +167,20 @@ impl Simd for Avx2 {
         })
     }
     #[inline(always)]
-    fn load_bf16(self, x: &[u16; 16]) -> [__m256; 2] {
-        let x = op!({
-            let x = _mm256_loadu_si256(x.as_ptr().cast());
-            [_mm256_cvtepu16_epi32(_mm256_castsi256_si128(x)), _mm256_cvtepu16_epi32(_mm256_extracti128_si256::<1>(x))]
-        });
-        self.as_f32(self.shl::<16>(x))
-    }
-    #[inline(always)]
     fn sum4(self, x: [[__m256; 2]; 4]) -> [f32; 4] {
         fold4!(x, _mm256_add_ps)
     }
     #[inline(always)]
     fn greatest4(self, x: [[__m256; 2]; 4]) -> [f32; 4] {
         fold4!(x, _mm256_max_ps)
+    }
+    #[inline(always)]
+    fn load_bf16(self, x: &[u16; 16]) -> [__m256; 2] {
+        let x = op!({
+            let x = _mm256_loadu_si256(x.as_ptr().cast());
+            [_mm256_cvtepu16_epi32(_mm256_castsi256_si128(x)), _mm256_cvtepu16_epi32(_mm256_extracti128_si256::<1>(x))]
+        });
+        self.as_f32(self.shl::<16>(x))
     }
     #[inline(always)]
     fn to_f16(self, x: [__m256; 2]) -> [u16; 16] {
@@ -250,6 +250,12 @@ impl Simd for Avx2 {
     fn shr<const N: u32>(self, a: [__m256i; 2]) -> [__m256i; 2] {
         let n = op!(_mm_cvtsi32_si128(N as i32));
         both!(_mm256_srl_epi32, a, [n; 2])
+    }
+    #[inline(always)]
+    fn normal_bf16(self, a: [__m256i; 2]) -> [__m256i; 2] {
+        // The exponent's bits are never negative: what is multiplied by their sign stays, or is 0.
+        let exponents = self.and(a, self.splat_i(0x7f80_7f80));
+        both!(_mm256_sign_epi16, a, exponents)
     }
     #[inline(always)]
     fn to_i8(self, a: [__m256i; 2]) -> [i8; 16] {

@@ -141,17 +141,17 @@ impl Simd for Avx512 {
         op!(_mm512_cvtph_ps(_mm256_loadu_si256(x.as_ptr().cast())))
     }
     #[inline(always)]
-    fn load_bf16(self, x: &[u16; 16]) -> __m512 {
-        let x = op!(_mm512_cvtepu16_epi32(_mm256_loadu_si256(x.as_ptr().cast())));
-        self.as_f32(self.shl::<16>(x))
-    }
-    #[inline(always)]
     fn sum4(self, x: [__m512; 4]) -> [f32; 4] {
         fold4!(self, x, _mm512_add_ps)
     }
     #[inline(always)]
     fn greatest4(self, x: [__m512; 4]) -> [f32; 4] {
         fold4!(self, x, _mm512_max_ps)
+    }
+    #[inline(always)]
+    fn load_bf16(self, x: &[u16; 16]) -> __m512 {
+        let x = op!(_mm512_cvtepu16_epi32(_mm256_loadu_si256(x.as_ptr().cast())));
+        self.as_f32(self.shl::<16>(x))
     }
     #[inline(always)]
     fn to_f16(self, x: __m512) -> [u16; 16] {
@@ -223,6 +223,10 @@ impl Simd for Avx512 {
             let sums = _mm512_add_epi32(_mm512_castps_si512(even), _mm512_castps_si512(odd));
             _mm512_shuffle_epi32::<0b11_01_10_00>(sums)
         })
+    }
+    #[inline(always)]
+    fn normal_bf16(self, a: __m512i) -> __m512i {
+        op!(_mm512_maskz_mov_epi16(_mm512_test_epi16_mask(a, _mm512_set1_epi32(0x7f80_7f80)), a))
     }
     #[inline(always)]
     fn to_i8(self, a: __m512i) -> [i8; 16] {

@@ -75,7 +75,7 @@ class Session(Handle):
     includes the caller's (default: as many as this process may use); ``chunk`` is how many tokens of a prompt go
     through the model together; ``kernels`` names the instruction set; ``kv_type`` is what keys and values are kept as,
     ``"f16"``, ``"f32"`` (twice the memory) or ``"q8_0"`` (about half of it); ``activations`` is how activations are rounded
-    that meet quantized weights, ``"mixed"`` or, up to a tenth faster with prompts and less faithful, ``"int8"``.
+    that meet quantized weights or BF16, ``"mixed"`` or, up to a tenth faster with prompts and less faithful, ``"int8"``.
     ``memory_limit`` is how many bytes keys, values, buffers and outputs may take (``OutOfMemoryError``; default: no limit);
     ``embeddings=True`` keeps what ``embedding`` gives. ``pooling`` and ``normalize`` are for ``embed``. ``log`` is as for
     ``Model``, whose log it has if none is given. Results do not depend on ``threads``, ``chunk`` and ``kernels``.
