@@ -4,6 +4,7 @@ Weights are whatever the file holds, dequantized by the `gguf` package. Everythi
 rounding is asked for, which simulates what pumice rounds on purpose and nothing else:
 
     activations="int8"   what a quantized matrix is multiplied with is rounded to int8, 32 values to a scale
+                         and what BF16 is multiplied with to bfloat16
     activations="mixed"  the same; and where keys, values or logits are made, what that leaves is rounded again
     cache="f16"          keys and values are rounded to half precision, as the KV cache holds them
     cache="q8_0"         queries, keys and values are rounded to int8, 32 to a scale, which is rounded to half precision
@@ -21,7 +22,7 @@ import numpy as np
 from gguf import GGMLQuantizationType, GGUFReader
 from gguf.quants import dequantize
 
-FLOAT_TYPES = (GGMLQuantizationType.F32, GGMLQuantizationType.F16, GGMLQuantizationType.BF16)
+EXACT_TYPES = (GGMLQuantizationType.F32, GGMLQuantizationType.F16)
 
 
 def round_int8(x: np.ndarray) -> np.ndarray:
@@ -31,6 +32,13 @@ def round_int8(x: np.ndarray) -> np.ndarray:
     inverse = np.divide(127, greatest, out=np.zeros_like(greatest), where=greatest > 0)
     scale = (greatest / np.float32(127)).astype(np.float64)
     return (np.rint(blocks * inverse) * scale).reshape(x.shape)
+
+
+def round_bf16(x: np.ndarray) -> np.ndarray:
+    """The nearest numbers of eight bits, ties to even: the high halves of f32."""
+    bits = x.astype(np.float32).view(np.uint32)
+    bits = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000
+    return bits.astype(np.uint32).view(np.float32).astype(np.float64)
 
 
 def round_q8_0(x: np.ndarray) -> np.ndarray:
@@ -77,10 +85,11 @@ class Reference:
 
     def linear(self, name: str, x: np.ndarray, fine: bool = False) -> np.ndarray:
         tensor = self.tensors[name + ".weight"]
-        if self.activations != "exact" and tensor.tensor_type not in FLOAT_TYPES:
-            rounded = round_int8(x)
+        if self.activations != "exact" and tensor.tensor_type not in EXACT_TYPES:
+            nearest = round_bf16 if tensor.tensor_type == GGMLQuantizationType.BF16 else round_int8
+            rounded = nearest(x)
             if self.activations == "mixed" and fine:
-                rounded += round_int8(x - rounded)
+                rounded += nearest(x - rounded)
             x = rounded
         return x @ self.weights[name + ".weight"].T + self.weights.get(name + ".bias", 0)
 
