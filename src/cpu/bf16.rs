@@ -17,6 +17,8 @@
 //! A token that is to be fine, to sixteen bits, has two places: its values rounded, and what that leaves rounded. Each is
 //! multiplied as if it were a token, and the two results are added.
 
+use bytemuck::{Pod, Zeroable};
+
 use super::float::{Float, Lines, Product, meet, near_places};
 use super::tile::Tile;
 use super::vector::Simd;
@@ -30,8 +32,10 @@ const LEAST: i32 = (127 + 14) << 23;
 /// Columns of a step.
 pub(super) const COLUMNS: usize = 32;
 
-/// A part of a token, as much as a register holds.
-pub(super) type Piece = [u32; 16];
+/// A part of a token, as much as a register holds: a cache line, so that no load takes two.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub(super) struct Piece(pub [u32; 16]);
 
 /// bfloat16 weights where there is no instruction for pairs: both are widened to f32, which is exact. Tokens are widened when
 /// they are rounded: of every thirty-two columns, the odd ones are in a first piece, the even ones in a second.
@@ -52,7 +56,7 @@ impl<S: Simd> Float<S> for Bf16 {
     }
     #[inline(always)]
     fn activations(s: S, x: &[Piece; 2], part: usize) -> S::F {
-        s.as_f32(s.load_i(&x[part]))
+        s.as_f32(s.load_i(&x[part].0))
     }
     #[inline(always)]
     fn fma(s: S, w: S::F, x: S::F, chains: S::F) -> S::F {
@@ -80,7 +84,7 @@ impl<S: Simd> Float<S> for Apart {
     }
     #[inline(always)]
     fn activations(s: S, x: &Piece, _: usize) -> S::F {
-        s.as_f32(s.load_i(x))
+        s.as_f32(s.load_i(&x.0))
     }
     #[inline(always)]
     fn fma(s: S, w: S::F, x: S::F, chains: S::F) -> S::F {
@@ -152,13 +156,13 @@ fn nearest<S: Simd>(s: S, x: S::F) -> S::I {
 fn pieces<S: Simd, const N: usize>(s: S, x: [S::I; 2]) -> [Piece; N] {
     const { assert!(N == 1 || N == 2) };
     let x: [u32; COLUMNS] = bytemuck::cast([s.to_array_i(x[0]), s.to_array_i(x[1])]);
-    let mut pieces = [[0; 16]; N];
+    let mut pieces = [Piece::zeroed(); N];
     for pair in 0..16 {
         let (even, odd) = (x[2 * pair], x[2 * pair + 1]);
         if N == 1 {
-            pieces[0][pair] = even >> 16 | odd;
+            pieces[0].0[pair] = even >> 16 | odd;
         } else {
-            (pieces[0][pair], pieces[1][pair]) = (odd, even);
+            (pieces[0].0[pair], pieces[1].0[pair]) = (odd, even);
         }
     }
     pieces
@@ -180,7 +184,7 @@ impl Rounded {
     pub fn resize(&mut self, tokens: usize, cols: usize, pieces: usize, fine: bool) {
         self.place = cols.div_ceil(COLUMNS) * pieces;
         self.token = if fine { 2 * self.place } else { self.place };
-        self.pieces.resize(tokens * self.token, [0; 16]);
+        self.pieces.resize(tokens * self.token, Piece::zeroed());
     }
 
     /// The most pieces of so many tokens, `cols` values in all places of each.

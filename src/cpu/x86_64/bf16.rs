@@ -35,7 +35,7 @@ impl Float<Avx512> for PairsOfBf16 {
     }
     #[inline(always)]
     fn activations(s: Avx512, [x]: &[Piece; 1], _: usize) -> __m512i {
-        s.load_i(x)
+        s.load_i(&x.0)
     }
     #[inline(always)]
     fn fma(_: Avx512, w: __m512i, x: __m512i, chain: __m512) -> __m512 {
@@ -56,7 +56,7 @@ impl Float<Scalar> for PairsOfBf16 {
         Bf16::weights(s, w, part)
     }
     fn activations(_: Scalar, [x]: &[Piece; 1], part: usize) -> [f32; 16] {
-        x.map(|pair| f32::from_bits(if part == 0 { pair & 0xffff << 16 } else { pair << 16 }))
+        x.0.map(|pair| f32::from_bits(if part == 0 { pair & 0xffff << 16 } else { pair << 16 }))
     }
     fn fma(s: Scalar, w: [f32; 16], x: [f32; 16], chain: [f32; 16]) -> [f32; 16] {
         s.fma(w, x, chain)
@@ -82,8 +82,7 @@ fn is_exact(s: Avx512) -> bool {
             chain = [0.0; 16];
         }
         let mut pairs = || std::array::from_fn::<u32, 16, _>(|_| bits(width) | bits(width) << 16);
-        let (w, x): (Piece, Piece) = (pairs(), pairs());
-        let (w, x) = (bytemuck::cast(w), [x]);
+        let (w, x) = (bytemuck::cast(pairs()), [Piece(pairs())]);
         let [[pairs]] = next::<_, PairsOfBf16, 1, 1>(s, [[s.load(&chain)]], [&w], [&x]);
         let [[plain]] = next::<_, PairsOfBf16, 1, 1>(Scalar, [[chain]], [&w], [&x]);
         chain = plain;
