@@ -41,7 +41,7 @@ pub(super) struct Widths {
     pub turns: usize,
     /// Parts of attention, of all tokens together.
     pub parts: usize,
-    /// Whether there are matrices of BF16.
+    /// Whether there are matrices of BF16, which is for the model to say, who sees all of them.
     pub bf16: bool,
 }
 
