@@ -196,6 +196,12 @@ impl Gguf {
         self.first.entries.iter().map(|entry| (entry.key.as_str(), entry.value(self.bytes())))
     }
 
+    /// The same in the order of the keys.
+    pub(crate) fn keys_by_name(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
+        let entries = self.first.by_key.iter().map(|i| &self.first.entries[*i]);
+        entries.map(|entry| (entry.key.as_str(), entry.value(self.bytes())))
+    }
+
     /// The value of a metadata key, if it is there.
     pub fn get(&self, key: &str) -> Option<Value<'_>> {
         Some(file::find(&self.first.entries, &self.first.by_key, key)?.value(self.bytes()))
@@ -296,6 +302,11 @@ impl Gguf {
     /// All tensors, in the order of the file or files.
     pub fn tensors(&self) -> &[TensorInfo] {
         &self.first.tensors
+    }
+
+    /// The same in the order of their names.
+    pub(crate) fn tensors_by_name(&self) -> impl Iterator<Item = &TensorInfo> {
+        self.by_name.iter().map(|i| &self.first.tensors[*i])
     }
 
     /// The tensor with this name, if there is one.

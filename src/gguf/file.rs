@@ -255,15 +255,12 @@ fn place(tensors: &mut [TensorInfo], data_offset: usize, file_len: usize) -> Res
             }
         }
     }
-    let by_start: Vec<&TensorInfo> = tensors.iter().filter(|t| t.len > 0).collect();
-    let by_start: Vec<_> = order(by_start.len(), &|a, b| by_start[a].start.cmp(&by_start[b].start))
-        .into_iter()
-        .map(|i| by_start[i])
-        .collect();
-    for pair in by_start.windows(2) {
-        if pair[0].start + pair[0].len > pair[1].start {
-            let (name, other) = (pair[1].name.clone(), pair[0].name.clone());
-            return Err(GgufDefect::OverlappingTensors { at: pair[1].at as u64, name, other });
+    let filled: Vec<&TensorInfo> = tensors.iter().filter(|t| t.len > 0).collect();
+    for pair in order(filled.len(), &|a, b| filled[a].start.cmp(&filled[b].start)).windows(2) {
+        let (first, second) = (filled[pair[0]], filled[pair[1]]);
+        if first.start + first.len > second.start {
+            let (name, other) = (second.name.clone(), first.name.clone());
+            return Err(GgufDefect::OverlappingTensors { at: second.at as u64, name, other });
         }
     }
     Ok(())

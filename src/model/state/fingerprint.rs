@@ -4,7 +4,6 @@ use twox_hash::XxHash3_128;
 
 use crate::Model;
 use crate::gguf::Value;
-use crate::order::order;
 
 /// Tensors up to this size are read as a whole: norms and biases, which training always changes.
 const WHOLE: usize = 16 << 10;
@@ -25,9 +24,7 @@ impl Model {
         let arch = &self.params().arch;
         field(arch.as_bytes());
         let own = |key: &str| key.strip_prefix(arch.as_str()).is_some_and(|rest| rest.starts_with('.'));
-        let keys: Vec<_> = gguf.keys().filter(|(key, _)| own(key)).collect();
-        for i in order(keys.len(), &|a, b| keys[a].0.cmp(keys[b].0)) {
-            let (key, value) = keys[i];
+        for (key, value) in gguf.keys_by_name().filter(|(key, _)| own(key)) {
             field(key.as_bytes());
             match value {
                 Value::Str(text) => field(text.as_bytes()),
@@ -40,9 +37,7 @@ impl Model {
             }
         }
 
-        let tensors = gguf.tensors();
-        for i in order(tensors.len(), &|a, b| tensors[a].name.cmp(&tensors[b].name)) {
-            let tensor = &tensors[i];
+        for tensor in gguf.tensors_by_name() {
             field(tensor.name.as_bytes());
             field(&tensor.ty.id().to_le_bytes());
             for i in 0..4 {
