@@ -9,10 +9,10 @@
 //! ```
 //!
 //! That is what Intel's manual says of VDPBF16PS (Software Developer's Manual, volume 2), and what AMD's Zen 4 does; and
-//! [`super::x86_64`] uses it only on a CPU that it has seen do so. What the instruction does besides, taking subnormal numbers for zeros, is done here in the
-//! open, so that all CPUs have the same bits: subnormal weights are zeros; activations are multiplied by 2^72, and are zeros
-//! if they are below 2^14 then. So all products and sums are multiples of 2^-126, none is subnormal, and none overflows
-//! that is below 2^55 in the end.
+//! [`super::x86_64`] uses it only on a CPU that it has seen do so. What the instruction does besides, taking subnormal numbers
+//! for zeros, is done here in the open, so that all CPUs have the same bits: subnormal weights are zeros; activations are
+//! multiplied by 2^72, and are zeros if they are below 2^14 then. So all products and sums are multiples of 2^-126, none is
+//! subnormal, and none overflows that is below 2^55 in the end.
 //!
 //! A token that is to be fine, to sixteen bits, has two places: its values rounded, and what that leaves rounded. Each is
 //! multiplied as if it were a token, and the two results are added.
@@ -44,8 +44,6 @@ pub(super) struct Bf16;
 impl<S: Simd> Float<S> for Bf16 {
     type Weights = [u8; 2 * COLUMNS];
     type Activations = [Piece; 2];
-    type W = S::F;
-    type X = S::F;
     const FINE: bool = true;
     const PARTS: usize = 2;
 
@@ -57,10 +55,6 @@ impl<S: Simd> Float<S> for Bf16 {
     #[inline(always)]
     fn activations(s: S, x: &[Piece; 2], part: usize) -> S::F {
         s.as_f32(s.load_i(&x[part].0))
-    }
-    #[inline(always)]
-    fn fma(s: S, w: S::F, x: S::F, chains: S::F) -> S::F {
-        s.fma(w, x, chains)
     }
 
     #[inline(always)]
@@ -75,8 +69,6 @@ struct Apart;
 impl<S: Simd> Float<S> for Apart {
     type Weights = [u16; 16];
     type Activations = Piece;
-    type W = S::F;
-    type X = S::F;
 
     #[inline(always)]
     fn weights(s: S, w: &[u16; 16], _: usize) -> S::F {
@@ -86,10 +78,11 @@ impl<S: Simd> Float<S> for Apart {
     fn activations(s: S, x: &Piece, _: usize) -> S::F {
         s.as_f32(s.load_i(&x.0))
     }
-    #[inline(always)]
-    fn fma(s: S, w: S::F, x: S::F, chains: S::F) -> S::F {
-        s.fma(w, x, chains)
-    }
+}
+
+/// Sixteens of a row's odd columns and of its even ones.
+pub(super) const fn halves(cols: usize) -> usize {
+    2 * cols.div_ceil(COLUMNS)
 }
 
 /// All places times twice sixteen rows, whose pairs are taken apart before they meet the places. They stay as small as they
@@ -97,8 +90,8 @@ impl<S: Simd> Float<S> for Apart {
 /// again. Taken apart where they meet, they would need more registers than AVX2 has, and AVX-512 takes a tenth longer.
 #[inline(always)]
 fn many_apart<S: Simd, const R: usize, const T: usize>(s: S, p: &Product, starts: [usize; 2], tile: &mut Tile) {
-    let (sums, apart) = tile.sums_and_halves(p.x.count, p.row_bytes / 2);
-    let halves = apart.len() / 32;
+    let halves = halves(p.row_bytes / 2);
+    let (sums, apart) = tile.sums_and_halves(p.x.count, 32 * halves);
     for (i, out) in apart.chunks_exact_mut(halves).enumerate() {
         let row = &p.weights[(starts[i / 16] + i % 16) * p.row_bytes..][..p.row_bytes];
         for (w, [odd, even]) in row.chunks(2 * COLUMNS).zip(out.as_chunks_mut().0) {

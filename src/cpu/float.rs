@@ -29,30 +29,30 @@ use super::tile::{Sums, TOGETHER, Tile};
 use super::vector::Simd;
 
 /// Float weights as they lie in the file, and how they meet activations.
-pub(super) trait Float<S: Simd> {
+pub(super) trait Float<S: Simd>: Sized {
     /// The weights of a step, sixteen columns or more. They need not be aligned.
     type Weights: Pod;
     /// The activations of a step.
     type Activations: Pod;
-    /// Both in registers.
-    type W: Copy;
-    type X: Copy;
 
     /// Whether tokens may be fine.
     const FINE: bool = false;
     /// A step of the chains is made in so many parts, one after the other.
     const PARTS: usize = 1;
 
-    fn weights(s: S, w: &Self::Weights, part: usize) -> Self::W;
-    fn activations(s: S, x: &Self::Activations, part: usize) -> Self::X;
-    fn fma(s: S, w: Self::W, x: Self::X, chains: S::F) -> S::F;
+    /// In a register, as [`Float::fma`] takes them.
+    fn weights(s: S, w: &Self::Weights, part: usize) -> S::F;
+    /// The same.
+    fn activations(s: S, x: &Self::Activations, part: usize) -> S::F;
+    /// A part of a step.
+    #[inline(always)]
+    fn fma(s: S, w: S::F, x: S::F, chains: S::F) -> S::F {
+        s.fma(w, x, chains)
+    }
 
     /// All places times twice sixteen rows, which start at `starts`.
     #[inline(always)]
-    fn many(s: S, p: &Product, starts: [usize; 2], tile: &mut Tile)
-    where
-        Self: Sized,
-    {
+    fn many(s: S, p: &Product, starts: [usize; 2], tile: &mut Tile) {
         if S::PAIRS { many::<S, Self, 4, 4>(s, p, starts, tile) } else { many::<S, Self, 2, 3>(s, p, starts, tile) }
     }
 }
@@ -63,8 +63,6 @@ pub(super) struct F16;
 impl<S: Simd> Float<S> for F32 {
     type Weights = [[u8; 4]; 16];
     type Activations = [f32; 16];
-    type W = S::F;
-    type X = S::F;
 
     #[inline(always)]
     fn weights(s: S, w: &[[u8; 4]; 16], _: usize) -> S::F {
@@ -74,17 +72,11 @@ impl<S: Simd> Float<S> for F32 {
     fn activations(s: S, x: &[f32; 16], _: usize) -> S::F {
         s.load(x)
     }
-    #[inline(always)]
-    fn fma(s: S, w: S::F, x: S::F, chains: S::F) -> S::F {
-        s.fma(w, x, chains)
-    }
 }
 
 impl<S: Simd> Float<S> for F16 {
     type Weights = [[u8; 2]; 16];
     type Activations = [f32; 16];
-    type W = S::F;
-    type X = S::F;
 
     #[inline(always)]
     fn weights(s: S, w: &[[u8; 2]; 16], _: usize) -> S::F {
@@ -93,10 +85,6 @@ impl<S: Simd> Float<S> for F16 {
     #[inline(always)]
     fn activations(s: S, x: &[f32; 16], _: usize) -> S::F {
         s.load(x)
-    }
-    #[inline(always)]
-    fn fma(s: S, w: S::F, x: S::F, chains: S::F) -> S::F {
-        s.fma(w, x, chains)
     }
 }
 
@@ -110,6 +98,8 @@ pub(super) struct Places<'a> {
     pub bytes: usize,
     /// From the beginning of a place to that of the next.
     pub stride: usize,
+    /// What results are multiplied by.
+    pub scale: f32,
 }
 
 /// The weights and the tokens of one product, and where its results go.
@@ -119,8 +109,6 @@ pub(super) struct Product<'a> {
     pub rows: usize,
     pub row_bytes: usize,
     pub x: Places<'a>,
-    /// What results are multiplied by.
-    pub scale: f32,
     /// Element `[token][row]` goes to `out + token * out_stride + row`.
     pub out: *mut f32,
     pub out_stride: usize,
@@ -167,7 +155,7 @@ pub(super) unsafe fn scalar<W: Float<Scalar>>(p: &Product, first: usize, last: u
         for row in first..last {
             // SAFETY: `check` has seen them.
             let [[sum]] = unsafe { chains::<_, W, 1, 1, false>(Scalar, p.rows(row), p.places(place)) };
-            let sum = Scalar.sum(sum) * p.scale;
+            let sum = Scalar.sum(sum) * p.x.scale;
             let token = if p.x.fine { place / 2 } else { place };
             // SAFETY: the caller's contract.
             let out = unsafe { &mut *p.out.add(token * p.out_stride + row) };
@@ -225,9 +213,9 @@ fn one<S: Simd, W: Float<S>, const PLACES: usize>(s: S, p: &Product, first: usiz
         // SAFETY: `Product::check` has seen them.
         let all = unsafe { chains::<S, W, TWO, PLACES, true>(s, p.rows(first + TWO * i), p.places(0)) };
         for (result, sums) in results.iter_mut().zip(all) {
-            *result = s.sum(sums[0]) * p.scale;
+            *result = s.sum(sums[0]) * p.x.scale;
             for place in 1..PLACES {
-                *result += s.sum(sums[place]) * p.scale;
+                *result += s.sum(sums[place]) * p.x.scale;
             }
         }
     }
@@ -283,7 +271,7 @@ pub(super) unsafe fn meet<S: Simd, W: Float<S>, const R: usize, const T: usize>(
             for j in 0..4.min(R * T - k) {
                 let (row, t) = (row + at(j).0, place + at(j).1);
                 if t < p.x.count {
-                    sums[t / TOGETHER][row / 16][t % TOGETHER][row % 16] = four[j] * p.scale;
+                    sums[t / TOGETHER][row / 16][t % TOGETHER][row % 16] = four[j] * p.x.scale;
                 }
             }
         }

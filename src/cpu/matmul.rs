@@ -243,21 +243,16 @@ impl<'a> Tokens<'a> {
 
     /// Those that a matrix of floats multiplies.
     fn floats(&self, m: &Matrix, tokens: Range<usize>) -> float::Places<'a> {
-        let (all, bytes, token_bytes, fine): (&[u8], _, _, _) = match m.ty {
+        let (all, [bytes, token_bytes], fine, scale): (&[u8], _, _, _) = match m.ty {
             GgmlType::BF16 => {
-                let [place, token] = [self.bf16.place, self.bf16.token].map(|pieces| pieces * size_of::<Piece>());
-                (cast_slice(&self.bf16.pieces), place, token, m.fine)
+                let bytes = [self.bf16.place, self.bf16.token].map(|pieces| pieces * size_of::<Piece>());
+                (cast_slice(&self.bf16.pieces), bytes, m.fine, 1.0 / bf16::SCALE)
             }
-            _ => (cast_slice(self.x), size_of::<f32>() * m.cols, size_of::<f32>() * m.cols, false),
+            _ => (cast_slice(self.x), [size_of::<f32>() * m.cols; 2], false, 1.0),
         };
         let data = &all[tokens.start * token_bytes..tokens.end * token_bytes];
         let (count, stride) = if fine { (2 * tokens.len(), bytes) } else { (tokens.len(), token_bytes) };
-        float::Places { data, count, fine, bytes, stride }
-    }
-
-    /// What results are multiplied by then.
-    fn scale(m: &Matrix) -> f32 {
-        if m.ty == GgmlType::BF16 { 1.0 / bf16::SCALE } else { 1.0 }
+        float::Places { data, count, fine, bytes, stride, scale }
     }
 }
 
@@ -331,8 +326,8 @@ fn multiply(
             } else {
                 assert!(x.x.len() == tokens * cols, "whole tokens");
                 let kernel = kernels.float(m.ty).expect("a supported type");
-                let (x, scale) = (x.floats(m, part.clone()), Tokens::scale(m));
-                Job::Float(kernel, float::Product { weights, row_bytes, rows, x, scale, out, out_stride })
+                let x = x.floats(m, part.clone());
+                Job::Float(kernel, float::Product { weights, row_bytes, rows, x, out, out_stride })
             });
             pieces += rows.div_ceil(piece);
             ends.push(pieces);

@@ -12,6 +12,7 @@ use std::collections::TryReserveError;
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use super::bf16::halves;
 use super::panel::{BLOCK, MOVED, Panel, Places};
 use super::quantized::{
     Halves3, Halves6, HalvesMin2, Kind, KindOf, Lanes, Whole4, Whole5, WholeMin4, WholeMin5, Wide, add, dot4, dots,
@@ -76,11 +77,6 @@ const fn apart<T>(len: usize) -> usize {
     len.saturating_add(APART.div_ceil(size_of::<T>()))
 }
 
-/// Sixteens of odd and of even columns.
-const fn halves(cols: usize) -> usize {
-    2 * cols.div_ceil(32)
-}
-
 /// Makes a part as long, and keeps room behind it.
 fn resize<T: Clone>(part: &mut Vec<T>, len: usize, value: T) {
     part.reserve(apart::<T>(len).saturating_sub(part.len()));
@@ -128,10 +124,10 @@ impl Tile {
         &mut self.sums
     }
 
-    /// The same, and room for thirty-two rows of so many bfloat16.
-    pub fn sums_and_halves(&mut self, places: usize, cols: usize) -> (&mut [Sums], &mut [[u16; 16]]) {
+    /// The same, and room for so many halves.
+    pub fn sums_and_halves(&mut self, places: usize, halves: usize) -> (&mut [Sums], &mut [[u16; 16]]) {
         self.sums(places);
-        resize(&mut self.halves, 32 * halves(cols), [0; 16]);
+        resize(&mut self.halves, halves, [0; 16]);
         (&mut self.sums, &mut self.halves)
     }
 

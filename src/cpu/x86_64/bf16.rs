@@ -25,22 +25,20 @@ impl PairsOfBf16 {
 impl Float<Avx512> for PairsOfBf16 {
     type Weights = [u8; 2 * COLUMNS];
     type Activations = [Piece; 1];
-    type W = __m512i;
-    type X = __m512i;
     const FINE: bool = true;
 
     #[inline(always)]
-    fn weights(s: Avx512, w: &[u8; 2 * COLUMNS], _: usize) -> __m512i {
-        s.load_i(&bytemuck::cast(*w))
+    fn weights(s: Avx512, w: &[u8; 2 * COLUMNS], _: usize) -> __m512 {
+        s.as_f32(s.load_i(&bytemuck::cast(*w)))
     }
     #[inline(always)]
-    fn activations(s: Avx512, [x]: &[Piece; 1], _: usize) -> __m512i {
-        s.load_i(&x.0)
+    fn activations(s: Avx512, [x]: &[Piece; 1], _: usize) -> __m512 {
+        s.as_f32(s.load_i(&x.0))
     }
     #[inline(always)]
-    fn fma(_: Avx512, w: __m512i, x: __m512i, chain: __m512) -> __m512 {
+    fn fma(_: Avx512, w: __m512, x: __m512, chains: __m512) -> __m512 {
         // SAFETY: only that table's functions come here. (The types differ in name alone.)
-        unsafe { _mm512_dpbf16_ps(chain, transmute::<__m512i, __m512bh>(w), transmute::<__m512i, __m512bh>(x)) }
+        unsafe { _mm512_dpbf16_ps(chains, transmute::<__m512, __m512bh>(w), transmute::<__m512, __m512bh>(x)) }
     }
 }
 
@@ -48,8 +46,6 @@ impl Float<Avx512> for PairsOfBf16 {
 impl Float<Scalar> for PairsOfBf16 {
     type Weights = [u8; 2 * COLUMNS];
     type Activations = [Piece; 1];
-    type W = [f32; 16];
-    type X = [f32; 16];
     const PARTS: usize = 2;
 
     fn weights(s: Scalar, w: &[u8; 2 * COLUMNS], part: usize) -> [f32; 16] {
@@ -57,9 +53,6 @@ impl Float<Scalar> for PairsOfBf16 {
     }
     fn activations(_: Scalar, [x]: &[Piece; 1], part: usize) -> [f32; 16] {
         x.0.map(|pair| f32::from_bits(if part == 0 { pair & 0xffff << 16 } else { pair << 16 }))
-    }
-    fn fma(s: Scalar, w: [f32; 16], x: [f32; 16], chain: [f32; 16]) -> [f32; 16] {
-        s.fma(w, x, chain)
     }
 }
 
