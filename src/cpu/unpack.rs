@@ -154,7 +154,7 @@ impl BlockRows {
 
     /// The `n`th block from here of each row.
     #[inline(always)]
-    fn next(self, n: usize) -> Self {
+    pub(super) fn next(self, n: usize) -> Self {
         Self { base: self.base.wrapping_add(n * self.bytes), ..self }
     }
 
@@ -211,17 +211,19 @@ impl BlockRows {
     /// Bytes `at..at + 4` of each block.
     #[inline(always)]
     fn dword<S: Simd>(self, s: S, at: usize) -> S::I {
-        assert!(at + 4 <= self.bytes, "within the block"); // as above
+        let last = at + 16 > self.bytes;
+        assert!(at + 4 <= self.bytes && (!last || at >= 12), "within the block"); // as above
         // SAFETY: as in `load`.
-        unsafe { s.load_dwords(self.base.add(at), self.strides) }
+        unsafe { s.load_dwords(self.base.add(at), self.strides, last) }
     }
 
     /// The IEEE half at bytes `at` and `at + 1` of each block.
     #[inline(always)]
     fn half<S: Simd>(self, s: S, at: usize) -> S::F {
-        assert!(at + 2 <= self.bytes, "within the block"); // as above
+        let last = at + 16 > self.bytes;
+        assert!(at + 2 <= self.bytes && (!last || at >= 14), "within the block"); // as above
         // SAFETY: as in `load`.
-        unsafe { s.load_halves(self.base.add(at), self.strides) }
+        unsafe { s.load_halves(self.base.add(at), self.strides, last) }
     }
 
     /// The IEEE half at the start of each block and of the next three.

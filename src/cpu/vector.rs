@@ -130,9 +130,9 @@ pub(crate) trait Simd: Copy {
     /// Four bytes from each of these places, in the same lanes.
     ///
     /// # Safety
-    /// All sixteen times four bytes are readable.
+    /// All sixteen times four bytes are readable, and twelve more of each: behind them, or if they are `last`, before.
     #[inline(always)]
-    unsafe fn load_dwords(self, base: *const u8, strides: [usize; 3]) -> Self::I {
+    unsafe fn load_dwords(self, base: *const u8, strides: [usize; 3], _last: bool) -> Self::I {
         let mut dwords = [0; 16];
         for (lane, dword) in dwords.iter_mut().enumerate() {
             // SAFETY: the caller's contract.
@@ -144,9 +144,9 @@ pub(crate) trait Simd: Copy {
     /// Two bytes likewise, read as an IEEE half.
     ///
     /// # Safety
-    /// All sixteen times two bytes are readable.
+    /// All sixteen times two bytes are readable, and fourteen more of each: behind them, or if they are `last`, before.
     #[inline(always)]
-    unsafe fn load_halves(self, base: *const u8, strides: [usize; 3]) -> Self::F {
+    unsafe fn load_halves(self, base: *const u8, strides: [usize; 3], _last: bool) -> Self::F {
         let mut halves = [0; 16];
         for (lane, half) in halves.iter_mut().enumerate() {
             // SAFETY: the caller's contract.
@@ -291,6 +291,13 @@ pub(crate) trait Simd: Copy {
         out
     }
 
+    /// Lane `r` of `out[l]` becomes lane `l` of `x[r]`.
+    #[inline(always)]
+    fn transpose(self, x: &[Self::I; 16], out: &mut [Self::I; 16]) {
+        let x = x.map(|x| self.to_array_i(x));
+        *out = std::array::from_fn(|l| self.load_i(&x.map(|x| x[l])));
+    }
+
     /// Asks for a cache line to be brought into the second-level cache. Any address will do.
     fn prefetch(self, at: *const u8);
     /// Asks for a cache line to be brought into the first-level cache. Any address will do.
@@ -366,7 +373,7 @@ pub(crate) unsafe fn load_four_halves<S: Simd>(s: S, base: *const u8, strides: [
     let mut all = [s.splat(0.0); 4];
     for (k, all) in all.iter_mut().enumerate() {
         // SAFETY: the caller's contract.
-        *all = unsafe { s.load_halves(base.add(k * apart), strides) };
+        *all = unsafe { s.load_halves(base.add(k * apart), strides, false) };
     }
     all
 }

@@ -1,24 +1,24 @@
-//! Sixteen rows, some hundred columns of one after the other, for instruction sets with few registers.
+//! Sixteen rows, one after the other, for instruction sets with few registers.
 //!
-//! What the lanes have of a row's dot products is kept, in the nearest cache, until that of all rows is there; then
-//! lanes are added, and all rows' chains go through one group after the other, as where they are
-//! [`sixteen`](super::sixteen).
+//! Each row is read from its beginning to its end: several rows' columns in turn, as much as is kept of a row otherwise,
+//! reach two thirds of a Zen 3's bandwidth, whatever is asked for ahead. Dot products of sixteen groups of a row fill a
+//! register; when all rows have theirs, lanes and rows change places, and all rows' chains go through one group after the
+//! other, as where they are [`sixteen`](super::sixteen).
 
 use std::mem::MaybeUninit;
 
-use super::Streamed;
 use super::dots::{COLUMNS, met, row_dots, steps, sums, together};
 use super::sixteen::{add, rest};
+use super::{Pair, Streamed};
 use crate::cpu::panel::BLOCK;
-use crate::cpu::unpack::Unpack;
+use crate::cpu::unpack::{BlockRows, Rows, Unpack};
 use crate::cpu::vector::Simd;
 
-/// How many times four groups of a row are taken before the next row: 512 columns, or 256 where sixteen are a group.
-/// What is kept of one place is 4 kB; with 16 kB, one token takes a fifth longer on Zen 4.
-const STEPS: usize = 4;
+/// Registers of dot products that are kept of a row: of one place those of 16,384 columns, or of 8192 where sixteen are a group. Of
+/// longer rows, so many columns are taken at a time.
+const MOST: usize = 32;
 
-/// Multiplies sixteen rows with one place or two. With a row's columns, the same of the row sixteen further are asked for (a
-/// few lines at a time: 512 columns' at once take a fifth longer for SmolLM2).
+/// Multiplies sixteen rows with one place or two. With a row's columns, the same of the row sixteen further are asked for.
 ///
 /// # Safety
 /// As for [`super::streamed`].
@@ -28,80 +28,161 @@ pub(super) unsafe fn in_turn<S: Simd, U: Unpack, const NT: usize>(s: S, p: Strea
     assert!(pairs.len() == (blocks * U::LEN).div_ceil(COLUMNS) * 2, "pairs for these rows");
     assert!(panels.len() == blocks * U::LEN / BLOCK, "panels for these rows");
     let mut acc = [s.splat(0.0); NT];
-    let whole = blocks - blocks % together::<U>();
-    // Blocks of a row that are taken before the next row's.
-    let most = STEPS / const { steps::<U>() } * together::<U>();
-    for first in (0..whole).step_by(most) {
-        let last = whole.min(first + most);
-        // By step, row, and place.
-        let mut all = [[[MaybeUninit::<S::I>::uninit(); NT]; 16]; STEPS];
+    let parts = Parts::new::<U>(blocks);
+    // By part and place, then row.
+    let mut kept = [[MaybeUninit::<S::I>::uninit(); 16]; MOST];
+    let (kept, _) = kept.as_chunks_mut::<NT>();
+    for first in (0..parts.count).step_by(const { MOST / NT }) {
+        let some = first..parts.count.min(first + const { MOST / NT });
         for row in 0..16 {
-            let asked = ahead.wrapping_add(row * rows.stride());
-            let mut to = all.iter_mut();
-            for block in (first..last).step_by(together::<U>()) {
-                s.prefetch_lines(
-                    asked.wrapping_add(block * size_of::<U>()),
-                    const { (together::<U>() * size_of::<U>()).div_ceil(64) },
-                    false,
-                );
-                // SAFETY: the caller's contract.
-                let blocks = unsafe { rows.one(row, block, size_of::<U>()) };
-                // (A macro, not a closure: a closure that is not inlined would lose the target features.)
-                macro_rules! step {
-                    ($step:literal) => {
-                        if $step < const { steps::<U>() }
-                            && let Some(to) = to.next()
-                        {
-                            // SAFETY: as many pairs were seen as these blocks have.
-                            let pairs = unsafe { met::<U, NT>(pairs, block * U::LEN, $step) };
-                            let dots = row_dots::<S, U, NT>(s, blocks, 0, $step, pairs);
-                            for t in 0..NT {
-                                to[row][t] = MaybeUninit::new(dots[t]);
-                            }
-                        }
-                    };
+            let ahead = ahead.wrapping_add(row * rows.stride());
+            for (part, kept) in some.clone().zip(kept.iter_mut()) {
+                let block = parts.first_block(part);
+                // SAFETY: the caller's contract for the blocks; as many pairs were seen as they have.
+                let dots = unsafe {
+                    let ahead = ahead.wrapping_add(block * size_of::<U>());
+                    let blocks = rows.one(row, block, size_of::<U>());
+                    sixteen_groups::<S, U, NT>(s, blocks, ahead, of_block::<U, NT>(pairs, block))
+                };
+                for t in 0..NT {
+                    kept[t][row] = MaybeUninit::new(dots[t]);
                 }
-                step!(0);
-                step!(1);
-                step!(2);
-                step!(3);
             }
         }
-        let mut all = all.iter();
-        for block in (first..last).step_by(together::<U>()) {
-            // SAFETY: the caller's contract.
-            let factors = U::factors_sixteen(s, unsafe { rows.block(block, size_of::<U>()) });
-            macro_rules! step {
-                ($step:literal) => {
-                    if $step < const { steps::<U>() }
-                        && let Some(lanes) = all.next()
-                    {
-                        let mut dots = [[s.splat_i(0); 4]; NT];
-                        for set in 0..4 {
-                            let mut four = [[s.splat_i(0); NT]; 4];
-                            for row in 0..4 {
-                                for t in 0..NT {
-                                    // SAFETY: just written.
-                                    four[row][t] = unsafe { lanes[4 * set + row][t].assume_init() };
-                                }
-                            }
-                            let sums = sums::<S, U::Kind, NT>(s, four);
-                            for t in 0..NT {
-                                dots[t][set] = sums[t];
-                            }
-                        }
-                        // SAFETY: as above.
-                        let [pair, _] = unsafe { met::<U, NT>(pairs, block * U::LEN, $step) };
-                        acc = add::<S, U, NT>(s, &factors, 4 * $step, dots, pair, acc);
-                    }
-                };
-            }
-            step!(0);
-            step!(1);
-            step!(2);
-            step!(3);
+        for (part, kept) in some.zip(kept.iter()) {
+            // SAFETY: all rows' have just been written; as above.
+            acc = unsafe { chains::<S, U, NT>(s, rows, &parts, part, written(kept), pairs, acc) };
         }
     }
     // SAFETY: the caller's contract.
-    unsafe { rest::<S, U, NT>(s, rows, whole..blocks, ahead, panels, acc, out) };
+    unsafe { rest::<S, U, NT>(s, rows, parts.end..blocks, ahead, panels, acc, out) };
+}
+
+/// The blocks of a row in parts of sixteen groups. The last part ends with the row, and may begin with groups that the one
+/// before it has, too. Blocks that fill no part, or are no four, are not in them.
+struct Parts {
+    count: usize,
+    /// Blocks of one.
+    blocks: usize,
+    /// Where the last one ends.
+    end: usize,
+}
+
+impl Parts {
+    #[inline(always)]
+    fn new<U: Unpack>(blocks: usize) -> Self {
+        let whole = blocks - blocks % together::<U>();
+        let end = if whole < of_part::<U>() { 0 } else { whole };
+        Self { count: end.div_ceil(of_part::<U>()), blocks: of_part::<U>(), end }
+    }
+
+    #[inline(always)]
+    fn first_block(&self, part: usize) -> usize {
+        (part * self.blocks).min(self.end.wrapping_sub(self.blocks))
+    }
+}
+
+/// Blocks of a row that make sixteen groups.
+const fn of_part<U: Unpack>() -> usize {
+    4 / steps::<U>() * together::<U>()
+}
+
+/// What a block meets, and those behind it.
+///
+/// # Safety
+/// It is there.
+#[inline(always)]
+unsafe fn of_block<U: Unpack, const NT: usize>(pairs: &[Pair<NT>], block: usize) -> &[Pair<NT>] {
+    // SAFETY: the caller's contract.
+    unsafe { pairs.get_unchecked(block * U::LEN / (2 * BLOCK)..) }
+}
+
+/// The dot products of sixteen groups of a row, from its first one of `blocks` on: that of group `4s + q` in lane `4q + s`.
+/// As many bytes are asked for at `ahead`.
+///
+/// # Safety
+/// The blocks are there, and so are the pairs that they meet.
+#[inline(always)]
+unsafe fn sixteen_groups<S: Simd, U: Unpack, const NT: usize>(
+    s: S,
+    blocks: BlockRows,
+    ahead: *const u8,
+    pairs: &[Pair<NT>],
+) -> [S::I; NT] {
+    let mut lanes = [[s.splat_i(0); NT]; 4];
+    // (A macro, not a closure: a closure that is not inlined would lose the target features.)
+    macro_rules! steps {
+        ($($step:literal)*) => {$({
+            // The lines that begin in as much as this step reads.
+            let (from, to) = const { (lines::<U>($step), lines::<U>($step + 1)) };
+            s.prefetch_lines(ahead.wrapping_add(64 * from), to - from, false);
+            let (block, step) = const { ($step / steps::<U>() * together::<U>(), $step % steps::<U>()) };
+            // SAFETY: the caller's contract.
+            let pairs = unsafe { met::<U, NT>(pairs, block * U::LEN, step) };
+            lanes[$step] = row_dots::<S, U, NT>(s, blocks.next(block), 0, step, pairs);
+        })*};
+    }
+    steps!(0 1 2 3);
+    sums::<S, U::Kind, NT>(s, lanes)
+}
+
+/// What has been written of all rows.
+///
+/// # Safety
+/// It has.
+#[inline(always)]
+unsafe fn written<T, const NT: usize>(kept: &[[MaybeUninit<T>; 16]; NT]) -> &[[T; 16]; NT] {
+    // SAFETY: the caller's contract; a value that may not be initialized lies as one that is.
+    unsafe { &*std::ptr::from_ref(kept).cast() }
+}
+
+/// Cache lines that begin before the `step`th quarter of a part.
+const fn lines<U: Unpack>(step: usize) -> usize {
+    (step * of_part::<U>() * size_of::<U>()).div_ceil(4 * 64)
+}
+
+/// The chains' next steps, through a part's groups that are not the part's before, with what [`sixteen_groups`] has given
+/// for each row.
+///
+/// # Safety
+/// The rows and `pairs` have these blocks.
+#[inline(always)]
+unsafe fn chains<S: Simd, U: Unpack, const NT: usize>(
+    s: S,
+    rows: Rows,
+    parts: &Parts,
+    part: usize,
+    dots: &[[S::I; 16]; NT],
+    pairs: &[Pair<NT>],
+    mut acc: [S::F; NT],
+) -> [S::F; NT] {
+    let mut by_group = [[s.splat_i(0); 16]; NT];
+    for t in 0..NT {
+        s.transpose(&dots[t], &mut by_group[t]);
+    }
+    let first = parts.first_block(part);
+    // Those that the part before has, too, have been added.
+    let new = (part * of_part::<U>() - first) / const { together::<U>() };
+    for i in new..const { 4 / steps::<U>() } {
+        let block = first + i * const { together::<U>() };
+        // SAFETY: the caller's contract.
+        let factors = U::factors_sixteen(s, unsafe { rows.block(block, size_of::<U>()) });
+        macro_rules! steps {
+            ($($step:literal)*) => {$(
+                if $step < const { steps::<U>() } {
+                    // SAFETY: the caller's contract.
+                    let [pair, _] = unsafe { met::<U, NT>(of_block::<U, NT>(pairs, block), 0, $step) };
+                    let mut four = [[s.splat_i(0); 4]; NT];
+                    for t in 0..NT {
+                        for q in 0..4 {
+                            four[t][q] = by_group[t][4 * q + i * const { steps::<U>() } + $step];
+                        }
+                    }
+                    acc = add::<S, U, NT>(s, &factors, 4 * $step, four, pair, acc);
+                }
+            )*};
+        }
+        steps!(0 1 2 3);
+    }
+    acc
 }

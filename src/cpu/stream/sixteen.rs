@@ -78,6 +78,7 @@ pub(super) unsafe fn sixteen<S: Simd, U: Unpack, const NT: usize>(s: S, p: Strea
                             // SAFETY: this step's have been written, of all rows.
                             dots[t][set] = unsafe { all[$step][t][set].assume_init() };
                         }
+                        dots[t] = s.transpose_quarters(dots[t]);
                     }
                     acc = add::<S, U, NT>(s, $factors, 4 * $step, dots, pair, acc);
                 }
@@ -142,7 +143,7 @@ impl<S: Simd, U: Unpack, const NT: usize> Sink<S> for Rest<'_, S, U, NT> {
 /// Scales and minimums of sixteen rows, by group.
 pub(in crate::cpu) type SixteenFactors<S> = [[<S as Simd>::F; 16]; 2];
 
-/// The chains' next steps, through four groups.
+/// The chains' next steps, through four groups, whose dot products these are by place.
 #[inline(always)]
 pub(super) fn add<S: Simd, U: Unpack, const NT: usize>(
     s: S,
@@ -153,12 +154,11 @@ pub(super) fn add<S: Simd, U: Unpack, const NT: usize>(
     mut acc: [S::F; NT],
 ) -> [S::F; NT] {
     for t in 0..NT {
-        let dots = s.transpose_quarters(dots[t]);
         let (x_scale, start, sum): ([f32; 4], [i32; 4], [f32; 4]) =
             (bytemuck::cast(pair.scale[t]), bytemuck::cast(pair.start[t]), bytemuck::cast(pair.sum[t]));
         for q in 0..4 {
             let has_start = const { offset::<S, U>() != 0 };
-            let dot = if has_start { s.add_i(dots[q], s.splat_i(start[q])) } else { dots[q] };
+            let dot = if has_start { s.add_i(dots[t][q], s.splat_i(start[q])) } else { dots[t][q] };
             acc[t] = s.fma(s.mul(scale[first + q], s.splat(x_scale[q])), s.to_f32(dot), acc[t]);
             if U::HAS_MIN {
                 acc[t] = s.fma(min[first + q], s.splat(sum[q]), acc[t]);

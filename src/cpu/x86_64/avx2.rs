@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::cpu::vector::{Simd, Task, offset};
+use crate::cpu::vector::{Simd, Task, load_four_halves, offset};
 
 /// Proof that the CPU has AVX2, FMA and F16C.
 #[derive(Clone, Copy)]
@@ -47,30 +47,28 @@ macro_rules! quarters {
     }};
 }
 
-/// Integers from sixteen places, eight in each register that `$set` makes. The caller of what this is in promises that they
-/// are readable: see [`Simd::load_rows`].
-macro_rules! sixteen {
-    ($set:path, $int:ty, $base:expr, $strides:expr) => {{
-        macro_rules! at {
-            ($lane:expr) => {
-                $base.add(offset($strides, $lane)).cast::<$int>().read_unaligned()
-            };
-        }
-        macro_rules! eight {
-            ($r:literal) => {
-                op!($set(
-                    at!($r),
-                    at!($r + 1),
-                    at!($r + 2),
-                    at!($r + 3),
-                    at!($r + 4),
-                    at!($r + 5),
-                    at!($r + 6),
-                    at!($r + 7)
-                ))
-            };
-        }
-        [eight!(0), eight!(8)]
+/// A 4 x 4 transpose of dwords within each half of four registers.
+macro_rules! transpose4 {
+    ($a:expr, $b:expr, $c:expr, $d:expr) => {{
+        let (a, b, c, d) = ($a, $b, $c, $d);
+        op!({
+            let (a, b) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+            let (c, d) = (_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
+            [
+                _mm256_unpacklo_epi64(a, c),
+                _mm256_unpackhi_epi64(a, c),
+                _mm256_unpacklo_epi64(b, d),
+                _mm256_unpackhi_epi64(b, d),
+            ]
+        })
+    }};
+}
+
+/// What `$lo` or `$hi` makes of the low or the high halves of two registers' quarters: the high ones if they are `$last`.
+macro_rules! unpacked {
+    ($last:expr, $lo:ident, $hi:ident, $a:expr, $b:expr) => {{
+        let (a, b) = ($a, $b);
+        op!(if $last { $hi(a, b) } else { $lo(a, b) })
     }};
 }
 
@@ -92,6 +90,26 @@ macro_rules! fold4 {
             [out[0], out[1], out[4], out[5]]
         })
     }};
+}
+
+/// Sixteen bytes of a row: see [`Simd::load_rows`].
+///
+/// # Safety
+/// They are readable.
+#[inline(always)]
+unsafe fn load16(base: *const u8, strides: [usize; 3], row: usize) -> __m128i {
+    // SAFETY: the caller's contract; SSE2 is in every x86-64.
+    unsafe { _mm_loadu_si128(base.add(offset(strides, row)).cast()) }
+}
+
+/// Thirty-two likewise.
+///
+/// # Safety
+/// They are readable, and the CPU has AVX.
+#[inline(always)]
+unsafe fn load32(base: *const u8, strides: [usize; 3], row: usize) -> __m256i {
+    // SAFETY: the caller's contract.
+    unsafe { _mm256_loadu_si256(base.add(offset(strides, row)).cast()) }
 }
 
 impl Simd for Avx2 {
@@ -428,50 +446,126 @@ impl Simd for Avx2 {
         [quarter!(0, 0x20), quarter!(0, 0x31), quarter!(1, 0x20), quarter!(1, 0x31)]
     }
     #[inline(always)]
-    unsafe fn load_dwords(self, base: *const u8, strides: [usize; 3]) -> [__m256i; 2] {
-        // SAFETY: the caller's contract.
-        sixteen!(_mm256_setr_epi32, i32, base, strides)
+    unsafe fn load_dwords(self, base: *const u8, strides: [usize; 3], last: bool) -> [__m256i; 2] {
+        // Sixteen bytes of each row, of which all but four are left behind: half the instructions of loading four.
+        let base = if last { base.wrapping_sub(12) } else { base };
+        macro_rules! two {
+            ($r:expr) => {{
+                // SAFETY: the caller's contract.
+                let (a, b) = unsafe { (load16(base, strides, $r), load16(base, strides, $r + 1)) };
+                unpacked!(last, _mm_unpacklo_epi32, _mm_unpackhi_epi32, a, b)
+            }};
+        }
+        macro_rules! four {
+            ($r:literal) => {
+                unpacked!(last, _mm_unpacklo_epi64, _mm_unpackhi_epi64, two!($r), two!($r + 2))
+            };
+        }
+        let (a, b, c, d) = (four!(0), four!(4), four!(8), four!(12));
+        op!([_mm256_set_m128i(b, a), _mm256_set_m128i(d, c)])
     }
     #[inline(always)]
-    unsafe fn load_halves(self, base: *const u8, strides: [usize; 3]) -> [__m256; 2] {
-        // SAFETY: the caller's contract.
-        let halves = sixteen!(_mm_setr_epi16, i16, base, strides);
-        both!(_mm256_cvtph_ps, halves)
+    unsafe fn load_halves(self, base: *const u8, strides: [usize; 3], last: bool) -> [__m256; 2] {
+        // As for dwords.
+        let base = if last { base.wrapping_sub(14) } else { base };
+        macro_rules! two {
+            ($r:expr) => {{
+                // SAFETY: the caller's contract.
+                let (a, b) = unsafe { (load16(base, strides, $r), load16(base, strides, $r + 1)) };
+                unpacked!(last, _mm_unpacklo_epi16, _mm_unpackhi_epi16, a, b)
+            }};
+        }
+        macro_rules! four {
+            ($r:expr) => {
+                unpacked!(last, _mm_unpacklo_epi32, _mm_unpackhi_epi32, two!($r), two!($r + 2))
+            };
+        }
+        macro_rules! eight {
+            ($r:literal) => {{
+                let halves = unpacked!(last, _mm_unpacklo_epi64, _mm_unpackhi_epi64, four!($r), four!($r + 4));
+                op!(_mm256_cvtph_ps(halves))
+            }};
+        }
+        [eight!(0), eight!(8)]
+    }
+    #[inline(always)]
+    unsafe fn load_four_halves(self, base: *const u8, strides: [usize; 3], apart: usize) -> [[__m256; 2]; 4] {
+        // Where the second of two halves is in the upper half of a register that begins with the first.
+        let at = apart.wrapping_sub(16) / 2;
+        if !apart.is_multiple_of(2) || (at != 1 && at != 3) {
+            // SAFETY: the caller's contract.
+            return unsafe { load_four_halves(self, base, strides, apart) };
+        }
+        macro_rules! two {
+            ($base:expr, $r:expr) => {{
+                // SAFETY: the caller's contract: these bytes are of two blocks, each of sixteen bytes or more.
+                let (a, b) = unsafe { (load32($base, strides, $r), load32($base, strides, $r + 1)) };
+                op!(_mm256_unpacklo_epi16(a, b))
+            }};
+        }
+        macro_rules! eight {
+            ($base:expr, $r:literal) => {{
+                let (ab, cd) = (two!($base, $r), two!($base, $r + 2));
+                let (ef, gh) = (two!($base, $r + 4), two!($base, $r + 6));
+                op!({
+                    let (a, e) = (_mm256_unpacklo_epi32(ab, cd), _mm256_unpacklo_epi32(ef, gh));
+                    let first = _mm256_castsi256_si128(_mm256_unpacklo_epi64(a, e));
+                    // The second's are in the upper half's second dwords, or in the last.
+                    let (a, e) = match at {
+                        1 => (a, e),
+                        _ => (_mm256_unpackhi_epi32(ab, cd), _mm256_unpackhi_epi32(ef, gh)),
+                    };
+                    let second = _mm256_extracti128_si256::<1>(_mm256_unpackhi_epi64(a, e));
+                    (_mm256_cvtph_ps(first), _mm256_cvtph_ps(second))
+                })
+            }};
+        }
+        let behind = base.wrapping_add(2 * apart);
+        let (low, high) = (eight!(base, 0), eight!(base, 8));
+        let (low_behind, high_behind) = (eight!(behind, 0), eight!(behind, 8));
+        [[low.0, high.0], [low.1, high.1], [low_behind.0, high_behind.0], [low_behind.1, high_behind.1]]
     }
 
     #[inline(always)]
     unsafe fn load_rows(self, base: *const u8, strides: [usize; 3]) -> [[__m256i; 2]; 4] {
-        // Each half: the same near one of two far ones side by side, then a 4 x 4 transpose of dwords within each 128 bits.
+        // Each half: rows that are four apart side by side, then a 4 x 4 transpose of dwords within each 128 bits.
         // (Macros, not closures: a closure that is not inlined would lose the target features.)
-        macro_rules! row {
-            ($r:expr) => {
-                // SAFETY: the caller's contract for the address, `self` for the instruction.
-                unsafe { _mm_loadu_si128(base.add(offset(strides, $r)).cast()) }
-            };
-        }
         macro_rules! two {
             ($a:expr) => {{
-                let (low, high) = (row!($a), row!($a + 4));
-                op!(_mm256_inserti128_si256::<1>(_mm256_castsi128_si256(low), high))
+                // SAFETY: the caller's contract.
+                let (low, high) = unsafe { (load16(base, strides, $a), load16(base, strides, $a + 4)) };
+                op!(_mm256_set_m128i(high, low))
             }};
         }
-        macro_rules! half {
-            ($a:expr) => {{
-                let (z0, z1, z2, z3) = (two!($a), two!($a + 1), two!($a + 2), two!($a + 3));
-                op!({
-                    let (a, b) = (_mm256_unpacklo_epi32(z0, z1), _mm256_unpackhi_epi32(z0, z1));
-                    let (c, d) = (_mm256_unpacklo_epi32(z2, z3), _mm256_unpackhi_epi32(z2, z3));
-                    [
-                        _mm256_unpacklo_epi64(a, c),
-                        _mm256_unpackhi_epi64(a, c),
-                        _mm256_unpacklo_epi64(b, d),
-                        _mm256_unpackhi_epi64(b, d),
-                    ]
-                })
-            }};
-        }
-        let (low, high) = (half!(0), half!(8));
+        let low = transpose4!(two!(0), two!(1), two!(2), two!(3));
+        let high = transpose4!(two!(8), two!(9), two!(10), two!(11));
         [[low[0], high[0]], [low[1], high[1]], [low[2], high[2]], [low[3], high[3]]]
+    }
+    #[inline(always)]
+    fn transpose(self, x: &[[__m256i; 2]; 16], out: &mut [[__m256i; 2]; 16]) {
+        // Rows that are four apart side by side, then a 4 x 4 transpose of dwords within each 128 bits.
+        macro_rules! four_lanes {
+            ($rows:literal, $half:literal, $quarter:literal) => {{
+                macro_rules! two {
+                    ($r:expr) => {
+                        op!(_mm256_permute2x128_si256::<{ 0x20 + 0x11 * $quarter }>(x[$r][$half], x[$r + 4][$half]))
+                    };
+                }
+                const FIRST: usize = 8 * $rows;
+                let lanes = transpose4!(two!(FIRST), two!(FIRST + 1), two!(FIRST + 2), two!(FIRST + 3));
+                for i in 0..4 {
+                    out[8 * $half + 4 * $quarter + i][$rows] = lanes[i];
+                }
+            }};
+        }
+        four_lanes!(0, 0, 0);
+        four_lanes!(0, 0, 1);
+        four_lanes!(0, 1, 0);
+        four_lanes!(0, 1, 1);
+        four_lanes!(1, 0, 0);
+        four_lanes!(1, 0, 1);
+        four_lanes!(1, 1, 0);
+        four_lanes!(1, 1, 1);
     }
 
     #[inline(always)]
