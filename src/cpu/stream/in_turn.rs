@@ -11,7 +11,7 @@ use super::dots::{COLUMNS, met, row_dots, steps, sums, together};
 use super::sixteen::{add, rest};
 use super::{Pair, Streamed};
 use crate::cpu::panel::BLOCK;
-use crate::cpu::unpack::{BlockRows, Rows, Unpack};
+use crate::cpu::unpack::{BlockRows, Rows, Unpack, kept};
 use crate::cpu::vector::Simd;
 
 /// Registers of dot products that are kept of a row: of one place those of 16,384 columns, or of 8192 where sixteen are a group. Of
@@ -160,6 +160,7 @@ unsafe fn chains<S: Simd, U: Unpack, const NT: usize>(
     for t in 0..NT {
         s.transpose(&dots[t], &mut by_group[t]);
     }
+    let by_group = kept(&by_group);
     let first = parts.first_block(part);
     // Those that the part before has, too, have been added.
     let new = (part * of_part::<U>() - first) / const { together::<U>() };
@@ -167,6 +168,7 @@ unsafe fn chains<S: Simd, U: Unpack, const NT: usize>(
         let block = first + i * const { together::<U>() };
         // SAFETY: the caller's contract.
         let factors = U::factors_sixteen(s, unsafe { rows.block(block, size_of::<U>()) });
+        let factors = if U::LEN > BLOCK { kept(&factors) } else { &factors };
         macro_rules! steps {
             ($($step:literal)*) => {$(
                 if $step < const { steps::<U>() } {
@@ -178,7 +180,7 @@ unsafe fn chains<S: Simd, U: Unpack, const NT: usize>(
                             four[t][q] = by_group[t][4 * q + i * const { steps::<U>() } + $step];
                         }
                     }
-                    acc = add::<S, U, NT>(s, &factors, 4 * $step, four, pair, acc);
+                    acc = add::<S, U, NT>(s, factors, 4 * $step, four, pair, acc);
                 }
             )*};
         }
