@@ -5,14 +5,15 @@
 //! register; when all rows have theirs, lanes and rows change places, and all rows' chains go through one group after the
 //! other, as where they are [`sixteen`](super::sixteen).
 
+use std::hint::black_box;
 use std::mem::MaybeUninit;
 
 use super::dots::{COLUMNS, met, row_dots, steps, sums, together};
-use super::sixteen::{add, rest};
+use super::sixteen::{Four, rest};
 use super::{Pair, Streamed};
 use crate::cpu::panel::BLOCK;
-use crate::cpu::unpack::{BlockRows, Rows, Unpack, kept};
-use crate::cpu::vector::Simd;
+use crate::cpu::unpack::{BlockRows, Rows, Unpack};
+use crate::cpu::vector::{Simd, Task};
 
 /// Registers of dot products that are kept of a row: of one place those of 16,384 columns, or of 8192 where sixteen are a group. Of
 /// longer rows, so many columns are taken at a time.
@@ -158,9 +159,8 @@ unsafe fn chains<S: Simd, U: Unpack, const NT: usize>(
 ) -> [S::F; NT] {
     let mut by_group = [[s.splat_i(0); 16]; NT];
     for t in 0..NT {
-        s.transpose(&dots[t], &mut by_group[t]);
+        shared(s, Transpose::<S> { rows: &dots[t], lanes: &mut by_group[t] });
     }
-    let by_group = kept(&by_group);
     let first = parts.first_block(part);
     // Those that the part before has, too, have been added.
     let new = (part * of_part::<U>() - first) / const { together::<U>() };
@@ -168,7 +168,6 @@ unsafe fn chains<S: Simd, U: Unpack, const NT: usize>(
         let block = first + i * const { together::<U>() };
         // SAFETY: the caller's contract.
         let factors = U::factors_sixteen(s, unsafe { rows.block(block, size_of::<U>()) });
-        let factors = if U::LEN > BLOCK { kept(&factors) } else { &factors };
         macro_rules! steps {
             ($($step:literal)*) => {$(
                 if $step < const { steps::<U>() } {
@@ -180,11 +179,49 @@ unsafe fn chains<S: Simd, U: Unpack, const NT: usize>(
                             four[t][q] = by_group[t][4 * q + i * const { steps::<U>() } + $step];
                         }
                     }
-                    acc = add::<S, U, NT>(s, factors, 4 * $step, four, pair, acc);
+                    let four = Four::new::<U>(&factors, 4 * $step, four, pair);
+                    if NT == 1 {
+                        acc = four.add(s, acc);
+                    } else {
+                        shared(s, Add { four, acc: &mut acc });
+                    }
                 }
             )*};
         }
         steps!(0 1 2 3);
     }
     acc
+}
+
+/// Runs a task by a function that all formats share. (About which the compiler knows nothing: in one unit of code with them, it
+/// became part of each, though it should never be.)
+#[inline(always)]
+fn shared<S: Simd, T: Task<S>>(s: S, task: T) {
+    black_box::<fn(S, T)>(S::call)(s, task);
+}
+
+/// Lanes and rows change places, in a function that all formats share.
+struct Transpose<'a, S: Simd> {
+    rows: &'a [S::I; 16],
+    lanes: &'a mut [S::I; 16],
+}
+
+impl<S: Simd> Task<S> for Transpose<'_, S> {
+    #[inline(always)]
+    fn run(self, s: S) {
+        s.transpose(self.rows, self.lanes);
+    }
+}
+
+/// The chains' next steps, in a function that all formats share: that of two places would be long.
+struct Add<'a, S: Simd, const NT: usize> {
+    four: Four<'a, S, NT>,
+    acc: &'a mut [S::F; NT],
+}
+
+impl<S: Simd, const NT: usize> Task<S> for Add<'_, S, NT> {
+    #[inline(always)]
+    fn run(self, s: S) {
+        *self.acc = self.four.add(s, *self.acc);
+    }
 }
