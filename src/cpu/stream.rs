@@ -16,7 +16,7 @@
 //! read faster from memory, whatever they do in the caches.
 //!
 //! Instruction sets with few registers have no room for what sixteen rows meet together: they take the rows
-//! [`in_turn`], some hundred columns of each.
+//! [`in_turn`], each from end to end.
 
 use std::ops::Range;
 

@@ -9,14 +9,14 @@ use std::hint::black_box;
 use std::mem::MaybeUninit;
 
 use super::dots::{COLUMNS, met, row_dots, steps, sums, together};
-use super::sixteen::{Four, rest};
+use super::sixteen::{add, rest};
 use super::{Pair, Streamed};
 use crate::cpu::panel::BLOCK;
 use crate::cpu::unpack::{BlockRows, Rows, Unpack};
 use crate::cpu::vector::{Simd, Task};
 
-/// Registers of dot products that are kept of a row: of one place those of 16,384 columns, or of 8192 where sixteen are a group. Of
-/// longer rows, so many columns are taken at a time.
+/// Registers of dot products that are kept of a row: of one place those of 16,384 columns, or of 8192 where sixteen are a
+/// group. Of longer rows, so many columns are taken at a time.
 const MOST: usize = 32;
 
 /// Multiplies sixteen rows with one place or two. With a row's columns, the same of the row sixteen further are asked for.
@@ -29,16 +29,16 @@ pub(super) unsafe fn in_turn<S: Simd, U: Unpack, const NT: usize>(s: S, p: Strea
     assert!(pairs.len() == (blocks * U::LEN).div_ceil(COLUMNS) * 2, "pairs for these rows");
     assert!(panels.len() == blocks * U::LEN / BLOCK, "panels for these rows");
     let mut acc = [s.splat(0.0); NT];
-    let parts = Parts::new::<U>(blocks);
+    let parts = blocks / of_part::<U>();
     // By part and place, then row.
     let mut kept = [[MaybeUninit::<S::I>::uninit(); 16]; MOST];
     let (kept, _) = kept.as_chunks_mut::<NT>();
-    for first in (0..parts.count).step_by(const { MOST / NT }) {
-        let some = first..parts.count.min(first + const { MOST / NT });
+    for first in (0..parts).step_by(const { MOST / NT }) {
+        let some = first..parts.min(first + const { MOST / NT });
         for row in 0..16 {
             let ahead = ahead.wrapping_add(row * rows.stride());
             for (part, kept) in some.clone().zip(kept.iter_mut()) {
-                let block = parts.first_block(part);
+                let block = part * of_part::<U>();
                 // SAFETY: the caller's contract for the blocks; as many pairs were seen as they have.
                 let dots = unsafe {
                     let ahead = ahead.wrapping_add(block * size_of::<U>());
@@ -52,38 +52,14 @@ pub(super) unsafe fn in_turn<S: Simd, U: Unpack, const NT: usize>(s: S, p: Strea
         }
         for (part, kept) in some.zip(kept.iter()) {
             // SAFETY: all rows' have just been written; as above.
-            acc = unsafe { chains::<S, U, NT>(s, rows, &parts, part, written(kept), pairs, acc) };
+            acc = unsafe { chains::<S, U, NT>(s, rows, part * of_part::<U>(), written(kept), pairs, acc) };
         }
     }
     // SAFETY: the caller's contract.
-    unsafe { rest::<S, U, NT>(s, rows, parts.end..blocks, ahead, panels, acc, out) };
+    unsafe { rest::<S, U, NT>(s, rows, parts * of_part::<U>()..blocks, ahead, panels, acc, out) };
 }
 
-/// The blocks of a row in parts of sixteen groups. The last part ends with the row, and may begin with groups that the one
-/// before it has, too. Blocks that fill no part, or are no four, are not in them.
-struct Parts {
-    count: usize,
-    /// Blocks of one.
-    blocks: usize,
-    /// Where the last one ends.
-    end: usize,
-}
-
-impl Parts {
-    #[inline(always)]
-    fn new<U: Unpack>(blocks: usize) -> Self {
-        let whole = blocks - blocks % together::<U>();
-        let end = if whole < of_part::<U>() { 0 } else { whole };
-        Self { count: end.div_ceil(of_part::<U>()), blocks: of_part::<U>(), end }
-    }
-
-    #[inline(always)]
-    fn first_block(&self, part: usize) -> usize {
-        (part * self.blocks).min(self.end.wrapping_sub(self.blocks))
-    }
-}
-
-/// Blocks of a row that make sixteen groups.
+/// Blocks of a row that make a part: sixteen groups.
 const fn of_part<U: Unpack>() -> usize {
     4 / steps::<U>() * together::<U>()
 }
@@ -127,10 +103,10 @@ unsafe fn sixteen_groups<S: Simd, U: Unpack, const NT: usize>(
     sums::<S, U::Kind, NT>(s, lanes)
 }
 
-/// What has been written of all rows.
+/// What is kept of all rows.
 ///
 /// # Safety
-/// It has.
+/// It has been written.
 #[inline(always)]
 unsafe fn written<T, const NT: usize>(kept: &[[MaybeUninit<T>; 16]; NT]) -> &[[T; 16]; NT] {
     // SAFETY: the caller's contract; a value that may not be initialized lies as one that is.
@@ -142,8 +118,8 @@ const fn lines<U: Unpack>(step: usize) -> usize {
     (step * of_part::<U>() * size_of::<U>()).div_ceil(4 * 64)
 }
 
-/// The chains' next steps, through a part's groups that are not the part's before, with what [`sixteen_groups`] has given
-/// for each row.
+/// The chains' next steps, through the sixteen groups that begin with block `first`, with what [`sixteen_groups`] has given for
+/// each row.
 ///
 /// # Safety
 /// The rows and `pairs` have these blocks.
@@ -151,8 +127,7 @@ const fn lines<U: Unpack>(step: usize) -> usize {
 unsafe fn chains<S: Simd, U: Unpack, const NT: usize>(
     s: S,
     rows: Rows,
-    parts: &Parts,
-    part: usize,
+    first: usize,
     dots: &[[S::I; 16]; NT],
     pairs: &[Pair<NT>],
     mut acc: [S::F; NT],
@@ -161,10 +136,7 @@ unsafe fn chains<S: Simd, U: Unpack, const NT: usize>(
     for t in 0..NT {
         shared(s, Transpose::<S> { rows: &dots[t], lanes: &mut by_group[t] });
     }
-    let first = parts.first_block(part);
-    // Those that the part before has, too, have been added.
-    let new = (part * of_part::<U>() - first) / const { together::<U>() };
-    for i in new..const { 4 / steps::<U>() } {
+    for i in 0..const { 4 / steps::<U>() } {
         let block = first + i * const { together::<U>() };
         // SAFETY: the caller's contract.
         let factors = U::factors_sixteen(s, unsafe { rows.block(block, size_of::<U>()) });
@@ -179,12 +151,7 @@ unsafe fn chains<S: Simd, U: Unpack, const NT: usize>(
                             four[t][q] = by_group[t][4 * q + i * const { steps::<U>() } + $step];
                         }
                     }
-                    let four = Four::new::<U>(&factors, 4 * $step, four, pair);
-                    if NT == 1 {
-                        acc = four.add(s, acc);
-                    } else {
-                        shared(s, Add { four, acc: &mut acc });
-                    }
+                    acc = add::<S, U, NT>(s, &factors, 4 * $step, four, pair, acc);
                 }
             )*};
         }
@@ -193,8 +160,8 @@ unsafe fn chains<S: Simd, U: Unpack, const NT: usize>(
     acc
 }
 
-/// Runs a task by a function that all formats share. (About which the compiler knows nothing: in one unit of code with them, it
-/// became part of each, though it should never be.)
+/// Runs a task by a function that all formats share. (About which the compiler knows nothing: in one unit of code with
+/// them, it became part of each, though it should never be.)
 #[inline(always)]
 fn shared<S: Simd, T: Task<S>>(s: S, task: T) {
     black_box::<fn(S, T)>(S::call)(s, task);
@@ -210,18 +177,5 @@ impl<S: Simd> Task<S> for Transpose<'_, S> {
     #[inline(always)]
     fn run(self, s: S) {
         s.transpose(self.rows, self.lanes);
-    }
-}
-
-/// The chains' next steps, in a function that all formats share: that of two places would be long.
-struct Add<'a, S: Simd, const NT: usize> {
-    four: Four<'a, S, NT>,
-    acc: &'a mut [S::F; NT],
-}
-
-impl<S: Simd, const NT: usize> Task<S> for Add<'_, S, NT> {
-    #[inline(always)]
-    fn run(self, s: S) {
-        *self.acc = self.four.add(s, *self.acc);
     }
 }

@@ -80,7 +80,7 @@ pub(super) unsafe fn sixteen<S: Simd, U: Unpack, const NT: usize>(s: S, p: Strea
                         }
                         dots[t] = s.transpose_quarters(dots[t]);
                     }
-                    acc = Four::new::<U>($factors, 4 * $step, dots, pair).add(s, acc);
+                    acc = add::<S, U, NT>(s, $factors, 4 * $step, dots, pair, acc);
                 }
             )*};
         }
@@ -143,45 +143,27 @@ impl<S: Simd, U: Unpack, const NT: usize> Sink<S> for Rest<'_, S, U, NT> {
 /// Scales and minimums of sixteen rows, by group.
 pub(in crate::cpu) type SixteenFactors<S> = [[<S as Simd>::F; 16]; 2];
 
-/// The next steps of chains, through four groups.
-pub(super) struct Four<'a, S: Simd, const NT: usize> {
-    pub factors: &'a SixteenFactors<S>,
-    /// Which of these are the groups' from.
-    pub first: usize,
-    /// Dot products, by place.
-    pub dots: [[S::I; 4]; NT],
-    /// Whether they start from something else than 0.
-    pub has_start: bool,
-    pub has_min: bool,
-    pub pair: &'a Pair<NT>,
-}
-
-impl<'a, S: Simd, const NT: usize> Four<'a, S, NT> {
-    /// Of a format.
-    #[inline(always)]
-    pub fn new<U: Unpack>(
-        factors: &'a SixteenFactors<S>,
-        first: usize,
-        dots: [[S::I; 4]; NT],
-        pair: &'a Pair<NT>,
-    ) -> Self {
-        Self { factors, first, dots, has_start: const { offset::<S, U>() != 0 }, has_min: U::HAS_MIN, pair }
-    }
-
-    #[inline(always)]
-    pub fn add(&self, s: S, mut acc: [S::F; NT]) -> [S::F; NT] {
-        let Self { factors: [scale, min], first, dots, has_start, has_min, pair } = *self;
-        for t in 0..NT {
-            let (x_scale, start, sum): ([f32; 4], [i32; 4], [f32; 4]) =
-                (bytemuck::cast(pair.scale[t]), bytemuck::cast(pair.start[t]), bytemuck::cast(pair.sum[t]));
-            for q in 0..4 {
-                let dot = if has_start { s.add_i(dots[t][q], s.splat_i(start[q])) } else { dots[t][q] };
-                acc[t] = s.fma(s.mul(scale[first + q], s.splat(x_scale[q])), s.to_f32(dot), acc[t]);
-                if has_min {
-                    acc[t] = s.fma(min[first + q], s.splat(sum[q]), acc[t]);
-                }
+/// The chains' next steps, through four groups, whose dot products these are by place.
+#[inline(always)]
+pub(super) fn add<S: Simd, U: Unpack, const NT: usize>(
+    s: S,
+    [scale, min]: &SixteenFactors<S>,
+    first: usize,
+    dots: [[S::I; 4]; NT],
+    pair: &Pair<NT>,
+    mut acc: [S::F; NT],
+) -> [S::F; NT] {
+    for t in 0..NT {
+        let (x_scale, start, sum): ([f32; 4], [i32; 4], [f32; 4]) =
+            (bytemuck::cast(pair.scale[t]), bytemuck::cast(pair.start[t]), bytemuck::cast(pair.sum[t]));
+        for q in 0..4 {
+            let has_start = const { offset::<S, U>() != 0 };
+            let dot = if has_start { s.add_i(dots[t][q], s.splat_i(start[q])) } else { dots[t][q] };
+            acc[t] = s.fma(s.mul(scale[first + q], s.splat(x_scale[q])), s.to_f32(dot), acc[t]);
+            if U::HAS_MIN {
+                acc[t] = s.fma(min[first + q], s.splat(sum[q]), acc[t]);
             }
         }
-        acc
     }
+    acc
 }
