@@ -72,6 +72,15 @@ macro_rules! unpacked {
     }};
 }
 
+/// The same of sixteen bytes of row `$r` and of the next, which the caller of what this is in promises are readable.
+macro_rules! two_rows {
+    ($last:expr, $lo:ident, $hi:ident, $base:expr, $strides:expr, $r:expr) => {{
+        // SAFETY: the caller's contract.
+        let (a, b) = unsafe { (load16($base, $strides, $r), load16($base, $strides, $r + 1)) };
+        unpacked!($last, $lo, $hi, a, b)
+    }};
+}
+
 /// The lanes of four folded by the tree of [`Simd::sum`].
 macro_rules! fold4 {
     ($x:expr, $f:ident) => {{
@@ -450,11 +459,9 @@ impl Simd for Avx2 {
         // Sixteen bytes of each row, of which all but four are left behind: half the instructions of loading four.
         let base = if last { base.wrapping_sub(12) } else { base };
         macro_rules! two {
-            ($r:expr) => {{
-                // SAFETY: the caller's contract.
-                let (a, b) = unsafe { (load16(base, strides, $r), load16(base, strides, $r + 1)) };
-                unpacked!(last, _mm_unpacklo_epi32, _mm_unpackhi_epi32, a, b)
-            }};
+            ($r:expr) => {
+                two_rows!(last, _mm_unpacklo_epi32, _mm_unpackhi_epi32, base, strides, $r)
+            };
         }
         macro_rules! four {
             ($r:literal) => {
@@ -469,11 +476,9 @@ impl Simd for Avx2 {
         // As for dwords.
         let base = if last { base.wrapping_sub(14) } else { base };
         macro_rules! two {
-            ($r:expr) => {{
-                // SAFETY: the caller's contract.
-                let (a, b) = unsafe { (load16(base, strides, $r), load16(base, strides, $r + 1)) };
-                unpacked!(last, _mm_unpacklo_epi16, _mm_unpackhi_epi16, a, b)
-            }};
+            ($r:expr) => {
+                two_rows!(last, _mm_unpacklo_epi16, _mm_unpackhi_epi16, base, strides, $r)
+            };
         }
         macro_rules! four {
             ($r:expr) => {
