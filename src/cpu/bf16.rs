@@ -103,7 +103,7 @@ fn many_apart<S: Simd, const R: usize, const T: usize>(s: S, p: &Product, starts
     }
     for places in near_places::<T>(p) {
         for i in (0..32).step_by(R) {
-            let rows = Lines::of(&apart[i * halves..][..R * halves]);
+            let rows = Lines::of_32(i, halves * size_of::<[u16; 16]>(), |i| apart[i * halves..].as_ptr().cast());
             // SAFETY: these rows have as many halves as the places have pieces.
             unsafe { meet::<S, Apart, R, T>(s, p, rows, i, places.clone(), sums) };
         }

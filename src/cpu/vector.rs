@@ -7,6 +7,8 @@
 //! Methods are `inline(always)` and the kernels are entered through a function with the right `target_feature`
 //! list; without both, the intrinsics would be calls.
 
+use super::float::{self, Float};
+
 /// Sixteen lanes; see the module's text. Arithmetic is IEEE f32, rounded to nearest even, never reassociated.
 pub(crate) trait Simd: Copy {
     /// Sixteen f32.
@@ -213,6 +215,18 @@ pub(crate) trait Simd: Copy {
     fn add_neighbours(self, a: Self::I, b: Self::I) -> Self::I {
         let both = [self.to_array_i(a), self.to_array_i(b)];
         self.load_i(&std::array::from_fn(|i| both[i % 2][i & !1].wrapping_add(both[i % 2][i | 1])))
+    }
+
+    /// [`float::part`], in an order that needs few registers.
+    #[inline(always)]
+    fn part<W: Float<Self>, const R: usize, const T: usize>(
+        self,
+        chains: [[Self::F; T]; R],
+        rows: [&W::Weights; R],
+        x: [&W::Activations; T],
+        part: usize,
+    ) -> [[Self::F; T]; R] {
+        float::part::<Self, W, R, T>(self, chains, rows, x, part)
     }
 
     // What quarters of registers need, lanes `4q..4q + 4`.

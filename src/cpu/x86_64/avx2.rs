@@ -2,6 +2,7 @@
 
 use std::arch::x86_64::*;
 
+use crate::cpu::float::{self, Float};
 use crate::cpu::vector::{Simd, Task, load_four_halves, offset};
 
 /// Proof that the CPU has AVX2, FMA and F16C.
@@ -119,6 +120,15 @@ unsafe fn load16(base: *const u8, strides: [usize; 3], row: usize) -> __m128i {
 unsafe fn load32(base: *const u8, strides: [usize; 3], row: usize) -> __m256i {
     // SAFETY: the caller's contract.
     unsafe { _mm256_loadu_si256(base.add(offset(strides, row)).cast()) }
+}
+
+/// Has `x` in a register here, and what is loaded later in the source loaded later.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn in_order(mut x: __m256) -> __m256 {
+    // SAFETY: nothing is done.
+    unsafe { std::arch::asm!("/* {0} */", inout(ymm_reg) x, options(nostack, preserves_flags)) };
+    x
 }
 
 impl Simd for Avx2 {
@@ -391,6 +401,35 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn dot2(self, acc: [__m256i; 2], w: [__m256i; 2], x: [__m256i; 2]) -> [__m256i; 2] {
         self.add_i(acc, both!(_mm256_madd_epi16, w, x))
+    }
+
+    #[inline(always)]
+    fn part<W: Float<Self>, const R: usize, const T: usize>(
+        self,
+        mut chains: [[[__m256; 2]; T]; R],
+        rows: [&W::Weights; R],
+        x: [&W::Activations; T],
+        part: usize,
+    ) -> [[[__m256; 2]; T]; R] {
+        if R < 3 {
+            return float::part::<Self, W, R, T>(self, chains, rows, x, part);
+        }
+        // One half of the lanes after the other: six pairs of registers leave room for two tokens and a row. (LLVM would load
+        // three rows at once, and store chains in memory meanwhile.)
+        for half in 0..2 {
+            let mut these = [W::activations(self, x[0], part)[half]; T];
+            for t in 1..T {
+                these[t] = W::activations(self, x[t], part)[half];
+            }
+            for r in 0..R {
+                let w = W::weights(self, rows[r], part)[half];
+                for t in 0..T {
+                    chains[r][t][half] = op!(_mm256_fmadd_ps(w, these[t], chains[r][t][half]));
+                }
+                chains[r][T - 1][half] = op!(in_order(chains[r][T - 1][half]));
+            }
+        }
+        chains
     }
 
     #[inline(always)]
