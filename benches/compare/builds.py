@@ -112,9 +112,11 @@ def main():
     parser.add_argument("--prompt", type=int, metavar="TOKENS", help="a prompt of so many, not tokens one by one")
     parser.add_argument("--tokens", type=int, default=2, help="so many, one by one, in a build's turn")
     parser.add_argument("--kernels", help="the table of kernels, as session.kernels takes it")
+    parser.add_argument("--kv-type", help="what keys and values are kept as, as session.kv_type takes it")
     parser.add_argument("--threads", type=int, default=machine()["cores"])
     args = parser.parse_args()
-    options = {"session.threads": args.threads} | ({"session.kernels": args.kernels} if args.kernels else {})
+    options = {"session.threads": args.threads, "session.kernels": args.kernels, "session.kv_type": args.kv_type}
+    options = {key: value for key, value in options.items() if value is not None}
     builds = [Build(build, args.model, options) for build in args.build]
     steps, count = (1, args.prompt) if args.prompt else (args.tokens, 1)
     memory = Memory(args.threads)

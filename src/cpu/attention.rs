@@ -87,6 +87,8 @@ pub struct Room {
     running: Vec<Running>,
     weights: Vec<Weights>,
     wide: Vec<Wide>,
+    /// For scores of integers.
+    panels: Vec<Panels<2>>,
 }
 
 /// Queries that go through a page together at most: what they have on their way stays in the second cache.
@@ -98,23 +100,33 @@ const SHARING: usize = 96;
 #[inline(always)]
 pub(super) fn attend<S: Simd, K: Cache>(s: S, head: &HeadPages, queries: &mut [Query], room: &mut Room) {
     let mut rest = queries;
-    while K::WIDENED && rest.len() >= 2 * S::QUERIES {
+    // So many queries share what is widened. Of integers these are the values, and where two queries share what is loaded, that
+    // is little enough for widening to be half of the work; two gain nothing by it, but need no code of their own then.
+    let many = match S::QUERIES {
+        2 if K::SCALED => 2,
+        n if K::WIDENED => 2 * n,
+        _ => usize::MAX,
+    };
+    while rest.len() >= many {
         let (queries, after) = rest.split_at_mut(rest.len().min(SHARING) / S::QUERIES * S::QUERIES);
-        let Room { running, weights, wide } = room;
+        let Room { running, weights, wide, panels } = room;
         running.clear();
         running.resize(queries.len(), Running::NOTHING);
         weights.resize(queries.len(), Weights::NOTHING);
         wide.resize(2 * PAGE.max(head.head_dim), Wide([0.0; 16]));
-        let state = State { running, weights, wide: bytemuck::cast_slice_mut(wide) };
+        let wide = bytemuck::cast_slice_mut(wide);
         match S::QUERIES {
-            8 => through::<S, K, 8, true>(s, head, queries, state),
-            2 => through::<S, K, 2, true>(s, head, queries, state),
-            _ => through::<S, K, 1, true>(s, head, queries, state),
+            8 => through::<S, K, 8, true>(s, head, queries, State { running, weights, wide, panels: &mut [] }),
+            2 => {
+                panels.resize(if K::SCALED { queries.len() / 2 } else { 0 }, [Panel::ZERO; _]);
+                through::<S, K, 2, true>(s, head, queries, State { running, weights, wide, panels });
+            }
+            _ => through::<S, K, 1, true>(s, head, queries, State { running, weights, wide, panels: &mut [] }),
         }
         rest = after;
     }
     while !rest.is_empty() {
-        let n = match rest.len().min(S::QUERIES) {
+        let n = match rest.len().min(S::QUERIES).min(many - 1) {
             8.. if !K::FEW => 8,
             4.. => 4,
             _ if K::FEW => 1,
@@ -136,7 +148,8 @@ pub(super) fn attend<S: Simd, K: Cache>(s: S, head: &HeadPages, queries: &mut [Q
 #[inline(always)]
 fn some<S: Simd, K: Cache, const N: usize>(s: S, head: &HeadPages, queries: &mut [Query]) {
     let (mut running, mut weights) = ([Running::NOTHING; N], [Weights::NOTHING; N]);
-    let state = State { running: &mut running, weights: &mut weights, wide: &mut [] };
+    let panels = &mut [[Panel::ZERO; _]];
+    let state = State { running: &mut running, weights: &mut weights, wide: &mut [], panels };
     through::<S, K, N, false>(s, head, queries, state);
 }
 
@@ -191,12 +204,14 @@ impl Running {
 }
 
 /// What queries have on their way through a head's pages.
-struct State<'a> {
+struct State<'a, const N: usize> {
     running: &'a mut [Running],
     /// By query, of the page at hand.
     weights: &'a mut [Weights],
     /// What is widened for all of them.
     wide: &'a mut [[f32; 16]],
+    /// By group, if scores are of integers.
+    panels: &'a mut [Panels<N>],
 }
 
 /// Groups of `N` queries go through all pages: one group, or any number that share what is widened.
@@ -205,13 +220,14 @@ fn through<S: Simd, K: Cache, const N: usize, const WIDE: bool>(
     s: S,
     head: &HeadPages,
     queries: &mut [Query],
-    state: State,
+    state: State<N>,
 ) {
-    let State { running, weights, wide } = state;
+    let State { running, weights, wide, panels } = state;
     let first = queries.iter().map(|q| q.sees.start).min().unwrap_or(0);
     let end = queries.iter().map(|q| q.sees.end).max().unwrap_or(0);
-    let mut panels: Panels<N> = [Panel::ZERO; _];
-    K::panels(s, numbers(queries), &mut panels);
+    for (queries, panels) in queries.as_chunks::<N>().0.iter().zip(&mut *panels) {
+        K::panels(s, numbers(queries), panels);
+    }
     for page in first / PAGE..end.div_ceil(PAGE) {
         let part = head.part(page);
         let next = if (page + 1) * PAGE < end { head.part(page + 1) } else { part }.as_ptr();
@@ -219,14 +235,16 @@ fn through<S: Simd, K: Cache, const N: usize, const WIDE: bool>(
         let groups = || queries.as_chunks::<N>().0.iter();
         for tile in (reach.start / 32 * 2..reach.end.div_ceil(16)).step_by(2) {
             if WIDE {
-                widen::<S, K>(s, K::keys(part, head.head_dim, tile), wide);
+                if !K::SCALED {
+                    widen::<S, K>(s, K::keys(part, head.head_dim, tile), wide);
+                }
                 let bytes = part.len() / (PAGE / 32);
                 fetch(s, next.wrapping_add(tile / 2 * bytes), bytes);
             }
-            for (queries, weights) in groups().zip(weights.as_chunks_mut::<N>().0) {
-                let scores = match WIDE {
+            for (g, (queries, weights)) in groups().zip(weights.as_chunks_mut::<N>().0).enumerate() {
+                let scores = match WIDE && !K::SCALED {
                     true => chains(s, wide, numbers(queries), None),
-                    false => K::scores(s, part, tile, numbers(queries), &panels),
+                    false => K::scores(s, part, tile, numbers(queries), &panels[g]),
                 };
                 for i in 0..N {
                     weights[i].0[tile] = s.to_array(scores[i][0]);
@@ -411,7 +429,7 @@ fn scale<S: Simd, K: Cache, const N: usize>(
 }
 
 /// Adds `R` registers of a page's values to those of the outputs from register `at` on. A few queries ask for what lies at
-/// `next` meanwhile, which are the keys of the next page, when they begin.
+/// `next` meanwhile, which are the keys of the next page, when they begin; without it, the values are just these registers.
 #[inline(always)]
 fn add<S: Simd, K: Cache, const N: usize, const R: usize>(
     s: S,
@@ -430,18 +448,27 @@ fn add<S: Simd, K: Cache, const N: usize, const R: usize>(
         let Seen { start: from, end: to } = running[i].seen;
         acc[i] = weigh::<S, K, R>(s, acc[i], &weights[i], values, from..to.min(start));
     }
-    for j in start..end {
+    let mut these: [&[f32]; N] = [&[]; N];
+    for i in 0..N {
+        these[i] = &weights[i].0.as_flattened()[start..end];
+    }
+    // What was widened has just these registers: so nothing needs to be checked for each position.
+    let all = if next.is_none() { &values.all.as_chunks::<R>().0[start..end] } else { &[] };
+    for j in 0..end - start {
         if let (true, Some(next)) = (N <= FEW && at == 0, next) {
             let bytes = values.registers * 16 * size_of::<K::Value>();
-            fetch(s, next.wrapping_add(j * bytes), bytes);
+            fetch(s, next.wrapping_add((start + j) * bytes), bytes);
         }
-        let v: &[_; R] = values.of(j).first_chunk().expect("R registers");
+        let v: &[_; R] = match next {
+            None => &all[j],
+            Some(_) => values.of(start + j).first_chunk().expect("R registers"),
+        };
         let mut wide = [s.splat(0.0); R];
         for r in 0..R {
             wide[r] = K::load(s, &v[r]);
         }
         for i in 0..N {
-            let w = s.splat(weights[i].0[j / 16][j % 16]);
+            let w = s.splat(these[i][j]);
             for r in 0..R {
                 acc[i][r] = s.fma(w, wide[r], acc[i][r]);
             }
