@@ -13,10 +13,10 @@
 //! nothing changes lanes but the sums, in the end.
 //!
 //! One token reads the weights nearly from one end to the other, two rows at a time. Several meet four rows at a time,
-//! four by four: sixteen registers of chains, and every load serves four of them. Without so many registers, it is three
-//! rows by two tokens, whose values take twice as many bytes as weights of F16: those of two come through the caches for
-//! three rows, not those of three for two. (On Zen 3, prompts are 5 to 10 % faster so, and four tokens half as fast again; just
-//! three of them are better taken by two rows.)
+//! four by four: sixteen registers of chains, and every load serves four of them. Without so many registers, it is two
+//! rows by three tokens, or where weights take fewer bytes than activations, three rows by two tokens, of which less comes
+//! through the caches then. (F16 on Zen 3: prompts are 5 to 10 % faster so, and four tokens half as fast again; just three of
+//! them are better taken by two rows.)
 //!
 //! A product takes a fused multiply-add for every sixteen weights, or an instruction for every thirty-two of bfloat16, so
 //! that two a cycle are the limit: a prompt reaches more than eight tenths of it.
@@ -57,7 +57,7 @@ pub(super) trait Float<S: Simd>: Sized {
     fn many(s: S, p: &Product, starts: [usize; 2], tile: &mut Tile) {
         if S::PAIRS {
             many::<S, Self, 4, 4>(s, p, starts, tile)
-        } else if p.x.count == 3 {
+        } else if const { size_of::<Self::Weights>() == size_of::<Self::Activations>() } || p.x.count == 3 {
             many::<S, Self, 2, 3>(s, p, starts, tile)
         } else {
             many::<S, Self, 3, 2>(s, p, starts, tile)
