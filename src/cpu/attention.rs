@@ -225,24 +225,26 @@ fn through<S: Simd, K: Cache, const N: usize, const WIDE: bool>(
     let State { running, weights, wide, panels } = state;
     let first = queries.iter().map(|q| q.sees.start).min().unwrap_or(0);
     let end = queries.iter().map(|q| q.sees.end).max().unwrap_or(0);
-    for (queries, panels) in queries.as_chunks::<N>().0.iter().zip(&mut *panels) {
+    let groups = || queries.as_chunks::<N>().0.iter();
+    for (queries, panels) in groups().zip(&mut *panels) {
         K::panels(s, numbers(queries), panels);
     }
+    // Keys that are integers meet queries as they are.
+    let wide_keys = WIDE && !K::SCALED;
     for page in first / PAGE..end.div_ceil(PAGE) {
         let part = head.part(page);
         let next = if (page + 1) * PAGE < end { head.part(page + 1) } else { part }.as_ptr();
         let reach = Seen::of(&(first..end), page);
-        let groups = || queries.as_chunks::<N>().0.iter();
         for tile in (reach.start / 32 * 2..reach.end.div_ceil(16)).step_by(2) {
+            if wide_keys {
+                widen::<S, K>(s, K::keys(part, head.head_dim, tile), wide);
+            }
             if WIDE {
-                if !K::SCALED {
-                    widen::<S, K>(s, K::keys(part, head.head_dim, tile), wide);
-                }
                 let bytes = part.len() / (PAGE / 32);
                 fetch(s, next.wrapping_add(tile / 2 * bytes), bytes);
             }
             for (g, (queries, weights)) in groups().zip(weights.as_chunks_mut::<N>().0).enumerate() {
-                let scores = match WIDE && !K::SCALED {
+                let scores = match wide_keys {
                     true => chains(s, wide, numbers(queries), None),
                     false => K::scores(s, part, tile, numbers(queries), &panels[g]),
                 };

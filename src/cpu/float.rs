@@ -135,21 +135,14 @@ impl Product<'_> {
     #[inline(always)]
     fn rows<const R: usize>(&self, first: usize) -> Lines<R> {
         debug_assert!(first + R <= self.rows);
-        let mut starts = [self.weights.as_ptr(); R];
-        for r in 0..R {
-            starts[r] = starts[r].wrapping_add((first + r) * self.row_bytes);
-        }
-        Lines { starts, bytes: self.row_bytes }
+        Lines::new(self.row_bytes, |r| self.weights.as_ptr().wrapping_add((first + r) * self.row_bytes))
     }
 
     /// Places from `first` on. Behind the last one, it is taken again.
     #[inline(always)]
     fn places<const T: usize>(&self, first: usize) -> Lines<T> {
-        let mut starts = [self.x.data.as_ptr(); T];
-        for t in 0..T {
-            starts[t] = starts[t].wrapping_add((first + t).min(self.x.count - 1) * self.x.stride);
-        }
-        Lines { starts, bytes: self.x.bytes }
+        let place = |t: usize| (first + t).min(self.x.count - 1);
+        Lines::new(self.x.bytes, |t| self.x.data.as_ptr().wrapping_add(place(t) * self.x.stride))
     }
 }
 
@@ -295,14 +288,20 @@ pub(super) struct Lines<const N: usize> {
 }
 
 impl<const N: usize> Lines<N> {
+    /// Lines of so many bytes, of which the `i`th begins at `start(i)`.
+    #[inline(always)]
+    fn new(bytes: usize, start: impl Fn(usize) -> *const u8) -> Self {
+        let mut starts = [start(0); N];
+        for i in 1..N {
+            starts[i] = start(i);
+        }
+        Self { starts, bytes }
+    }
+
     /// Of thirty-two lines, those from the `first` on. Behind the last one, it is taken again.
     #[inline(always)]
     pub(super) fn of_32(first: usize, bytes: usize, start: impl Fn(usize) -> *const u8) -> Self {
-        let mut starts = [start(first); N];
-        for i in 1..N {
-            starts[i] = start((first + i).min(31));
-        }
-        Self { starts, bytes }
+        Self::new(bytes, |i| start((first + i).min(31)))
     }
 
     /// # Safety

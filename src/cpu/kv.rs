@@ -169,7 +169,8 @@ pub(super) trait Cache {
     /// An element of a value.
     type Value: Copy;
 
-    /// Whether many queries share numbers that were widened, so that each is widened once, whatever the instruction set.
+    /// Whether many queries share numbers that were widened, so that each is widened once. (Where registers are few, they share
+    /// values that are [`Cache::SCALED`], too.)
     const WIDENED: bool;
 
     /// Whether values have scales, which the positions' weights are multiplied with.

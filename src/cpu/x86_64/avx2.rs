@@ -415,7 +415,7 @@ impl Simd for Avx2 {
             return float::part::<Self, W, R, T>(self, chains, rows, x, part);
         }
         // One half of the lanes after the other: six pairs of registers leave room for two tokens and a row. (LLVM would load
-        // three rows at once, and store chains in memory meanwhile.)
+        // three rows at once, and store chains in memory meanwhile.) No weights have another [`Float::fma`] here.
         for half in 0..2 {
             let mut these = [W::activations(self, x[0], part)[half]; T];
             for t in 1..T {
