@@ -30,7 +30,7 @@ TOKENS = range(1, 32)
 class Build:
     """A library, the model opened by it, and a session."""
 
-    def __init__(self, text, model, options):
+    def __init__(self, text, model, options, depth):
         self.name, is_named, path = text.partition("=")
         if not is_named:
             sys.exit(f"{text}: a build is NAME=LIBRARY")
@@ -51,6 +51,9 @@ class Build:
                 self.call("pumice_options_set_string", self.options, key.encode(), text, ctypes.c_size_t(len(text)))
         self.call("pumice_model_open", os.fsencode(model), None, ctypes.byref(self.model))
         self.call("pumice_session_new", self.model, self.options, ctypes.byref(self.session))
+        self.depth = depth
+        if depth:
+            self.feed(depth)
 
     def call(self, function, *args):
         if getattr(self.pumice, function)(*args, self.error):
@@ -58,15 +61,15 @@ class Build:
 
     def seconds(self, steps, count):
         """Of so many steps of so many tokens, after a step of one, which brings back what caches had of the model."""
-        tokens = (ctypes.c_int32 * count)(*(TOKENS[i % len(TOKENS)] for i in range(count)))
-        self.call("pumice_session_reset", self.session)
-        self.step(tokens, 1)
+        self.call("pumice_session_seq_truncate", self.session, ctypes.c_int32(0), ctypes.c_size_t(self.depth))
+        self.feed(1)
         begin = time.perf_counter()
         for _ in range(steps):
-            self.step(tokens, count)
+            self.feed(count)
         return time.perf_counter() - begin
 
-    def step(self, tokens, count):
+    def feed(self, count):
+        tokens = (ctypes.c_int32 * count)(*(TOKENS[i % len(TOKENS)] for i in range(count)))
         self.call("pumice_session_decode", self.session, tokens, ctypes.c_size_t(count))
 
 
@@ -111,13 +114,14 @@ def main():
     parser.add_argument("--turns", type=int, default=60)
     parser.add_argument("--prompt", type=int, metavar="TOKENS", help="a prompt of so many, not tokens one by one")
     parser.add_argument("--tokens", type=int, default=2, help="so many, one by one, in a build's turn")
+    parser.add_argument("--depth", type=int, default=0, help="behind so many tokens, which every build is fed once")
     parser.add_argument("--kernels", help="the table of kernels, as session.kernels takes it")
     parser.add_argument("--kv-type", help="what keys and values are kept as, as session.kv_type takes it")
     parser.add_argument("--threads", type=int, default=machine()["cores"])
     args = parser.parse_args()
     options = {"session.threads": args.threads, "session.kernels": args.kernels, "session.kv_type": args.kv_type}
     options = {key: value for key, value in options.items() if value is not None}
-    builds = [Build(build, args.model, options) for build in args.build]
+    builds = [Build(build, args.model, options, args.depth) for build in args.build]
     steps, count = (1, args.prompt) if args.prompt else (args.tokens, 1)
     memory = Memory(args.threads)
     for build in builds:
