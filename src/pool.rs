@@ -120,17 +120,34 @@ impl Team<'_> {
     /// # Panics
     /// If `len` is 0 and `data` is not empty, and as [`Team::for_each`].
     pub fn for_each_chunk<T: Send>(&self, data: &mut [T], len: usize, body: impl Fn(usize, &mut [T]) + Sync) {
+        self.for_each_chunk_with(&mut vec![(); self.threads()], data, len, |(), i, chunk| body(i, chunk));
+    }
+
+    /// The same, and each thread has one of `own` for itself, whichever chunks it gets.
+    ///
+    /// # Panics
+    /// As [`Team::for_each_chunk`], and if threads are more than `own`.
+    pub fn for_each_chunk_with<R: Send, T: Send>(
+        &self,
+        own: &mut [R],
+        data: &mut [T],
+        len: usize,
+        body: impl Fn(&mut R, usize, &mut [T]) + Sync,
+    ) {
+        assert!(own.len() >= self.threads(), "one for each thread");
         if data.is_empty() {
             return;
         }
         let total = data.len();
-        let base = Pointer(data.as_mut_ptr());
-        self.for_each(total.div_ceil(len), |_, i| {
+        let (own, base) = (Pointer(own.as_mut_ptr()), Pointer(data.as_mut_ptr()));
+        self.for_each(total.div_ceil(len), |thread, i| {
             let at = i * len;
             // SAFETY: chunk `i` lies within `data`, which is borrowed until all pieces are done, and only this call
             // has it, because every piece is run once.
             let chunk = unsafe { std::slice::from_raw_parts_mut(base.get().add(at), len.min(total - at)) };
-            body(i, chunk);
+            // SAFETY: `own` is borrowed likewise and has one for each thread, and no other call that runs now is this
+            // thread's.
+            body(unsafe { &mut *own.get().add(thread) }, i, chunk);
         });
     }
 }
@@ -339,6 +356,20 @@ mod tests {
                 }
             });
             assert!(data.iter().all(|x| *x == 200));
+        }
+    }
+
+    #[test]
+    fn each_thread_has_one_of_its_own() {
+        for threads in [1, 2, 5] {
+            let mut pool = Pool::new(threads).unwrap();
+            let (mut own, mut data) = (vec![Vec::new(); threads], vec![0; 100]);
+            pool.run(|team| {
+                team.for_each_chunk_with(&mut own, &mut data, 3, |own, i, chunk| own.push((i, chunk.len())));
+            });
+            let mut all = own.concat();
+            all.sort_unstable();
+            assert_eq!(all, (0..34).map(|i| (i, if i == 33 { 1 } else { 3 })).collect::<Vec<_>>());
         }
     }
 

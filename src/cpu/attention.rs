@@ -13,6 +13,7 @@
 //!
 //! so a query's result does not depend on who else is computed with it, nor on who computes which page.
 
+use std::collections::TryReserveError;
 use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
@@ -93,6 +94,44 @@ pub struct Room {
 
 /// Queries that go through a page together at most: what they have on their way stays in the second cache.
 const SHARING: usize = 96;
+
+impl Room {
+    /// How many of each part so many queries of a head need.
+    fn lengths(queries: usize, head_dim: usize) -> [usize; 4] {
+        let queries = queries.min(SHARING);
+        [queries, queries, 2 * PAGE.max(head_dim), queries / 2]
+    }
+
+    /// Takes the memory for so many queries of a head, or says how many bytes could not be had.
+    pub fn reserve(&mut self, queries: usize, head_dim: usize) -> Result<(), usize> {
+        fn room<T>(part: &mut Vec<T>, len: usize) -> Result<(), TryReserveError> {
+            part.try_reserve_exact(len.saturating_sub(part.len()))
+        }
+        let no_memory = |_| Self::bytes(queries, head_dim);
+        let [running, weights, wide, panels] = Self::lengths(queries, head_dim);
+        room(&mut self.running, running).map_err(no_memory)?;
+        room(&mut self.weights, weights).map_err(no_memory)?;
+        room(&mut self.wide, wide).map_err(no_memory)?;
+        room(&mut self.panels, panels).map_err(no_memory)
+    }
+
+    /// Bytes of that.
+    pub fn bytes(queries: usize, head_dim: usize) -> usize {
+        Self::sum(Self::lengths(queries, head_dim))
+    }
+
+    /// Bytes taken.
+    pub fn taken(&self) -> usize {
+        Self::sum([self.running.capacity(), self.weights.capacity(), self.wide.capacity(), self.panels.capacity()])
+    }
+
+    fn sum([running, weights, wide, panels]: [usize; 4]) -> usize {
+        running * size_of::<Running>()
+            + weights * size_of::<Weights>()
+            + wide * size_of::<Wide>()
+            + panels * size_of::<Panels<2>>()
+    }
+}
 
 /// Computes attention for all queries, a few at a time so that they share what is loaded. Many go through each page
 /// together, and share the widening of numbers, too: on Intel's CPUs, that takes a fifth of the time of eight, since it

@@ -64,7 +64,7 @@ impl Step<'_> {
         let fine = self.activations == Activations::Mixed;
         let [q, k, v] = attention.qkv.each_ref().map(|part| part.matrix(gguf));
         let tokens = self.places().count();
-        let Buffers { x, h, wide, middle, turns, parts, work, .. } = &mut *self.buffers;
+        let Buffers { x, h, wide, middle, turns, parts, rooms, work, .. } = &mut *self.buffers;
 
         // Of the three, queries cost most and would gain least by being fine: docs/performance.md has the figures.
         linear(kernels, team, work, &[q, Matrix { fine, ..k }, Matrix { fine, ..v }], h, wide);
@@ -128,10 +128,10 @@ impl Step<'_> {
                 rows: &wide[first * width..],
             };
             if len >= TOGETHER {
-                attended.attend_many(kernels, team, out);
+                attended.attend_many(kernels, team, rooms, out);
             } else if too_few && attended.pages.len() > 1 {
                 for (t, out) in out.chunks_exact_mut(n_q).enumerate() {
-                    attended.attend_by_page(kernels, team, t, parts, out);
+                    attended.attend_by_page(kernels, team, rooms, t, parts, out);
                 }
             } else {
                 single.push((attended, out));
@@ -144,10 +144,10 @@ impl Step<'_> {
         for (attended, out) in &mut single {
             heads.extend(out.chunks_exact_mut(group_len).enumerate().map(|(i, out)| (&*attended, i, out)));
         }
-        team.for_each_chunk(&mut heads, 1, |_, head| {
+        team.for_each_chunk_with(rooms, &mut heads, 1, |room, _, head| {
             let (attended, i, out) = &mut head[0];
             let (t, head) = (*i / params.n_head_kv, *i % params.n_head_kv);
-            attended.attend_head(kernels, t, head, attended.sees(t), out);
+            attended.attend_head(kernels, room, t, head, attended.sees(t), out);
         });
 
         linear(kernels, team, work, &[attention.output.matrix(gguf)], middle, h);
@@ -185,6 +185,11 @@ const MANY: usize = 24;
 /// Pages of one token that are dealt out to the threads at once, at most: their parts need room.
 const PAGES: usize = 32;
 
+/// Queries that share a head of keys and values at most, of a step of so many tokens of which `group` queries do.
+pub(super) fn queries(tokens: usize, group: usize) -> usize {
+    tokens.min(MANY).saturating_mul(group)
+}
+
 /// Values that [`PAGES`] parts of each head take, and what they are merged into.
 pub(super) fn parts_len(n_head: usize, head_dim: usize) -> usize {
     (PAGES + 1) * n_head * (head_dim + PART)
@@ -219,28 +224,35 @@ impl Attended<'_> {
     }
 
     /// Many tokens: `out` is `[token][n_q]`.
-    fn attend_many(&self, kernels: &'static Kernels, team: &Team, out: &mut [f32]) {
+    fn attend_many(&self, kernels: &'static Kernels, team: &Team, rooms: &mut [Room], out: &mut [f32]) {
         let n_q = self.params.n_q();
         // Several pieces for each thread, since those behind take longer.
         let some = (out.len() / n_q / (8 * team.threads())).clamp(TOGETHER, MANY) / TOGETHER * TOGETHER;
-        team.for_each_chunk(out, some * n_q, |i, out| self.attend_some(kernels, i * some, out));
+        team.for_each_chunk_with(rooms, out, some * n_q, |room, i, out| self.attend_some(kernels, room, i * some, out));
     }
 
     /// The queries of one token that share a head of keys and values. Each has as much of `out` as the others.
-    fn attend_head(&self, kernels: &Kernels, t: usize, head: usize, sees: Range<usize>, out: &mut [f32]) {
+    fn attend_head(
+        &self,
+        kernels: &Kernels,
+        room: &mut Room,
+        t: usize,
+        head: usize,
+        sees: Range<usize>,
+        out: &mut [f32],
+    ) {
         let group = self.params.n_head / self.params.n_head_kv;
         let len = out.len() / group;
         let mut queries: Vec<_> = (out.chunks_exact_mut(len).enumerate())
             .map(|(i, out)| Query { q: self.query(t, head * group + i), sees: sees.clone(), out })
             .collect();
-        kernels.attend(&self.head(head), &mut queries, &mut Room::default());
+        kernels.attend(&self.head(head), &mut queries, room);
     }
 
     /// Some tokens from `first` on, all their heads.
-    fn attend_some(&self, kernels: &Kernels, first: usize, out: &mut [f32]) {
+    fn attend_some(&self, kernels: &Kernels, room: &mut Room, first: usize, out: &mut [f32]) {
         let Params { n_head, n_head_kv, head_dim, .. } = *self.params;
         let group = n_head / n_head_kv;
-        let mut room = Room::default();
         let mut outs: Vec<_> = out.chunks_exact_mut(head_dim).map(Some).collect();
         for head in 0..n_head_kv {
             let mut queries = Vec::with_capacity(outs.len() / n_head * group);
@@ -251,12 +263,20 @@ impl Attended<'_> {
                     queries.push(Query { q: self.query(t, q), sees: self.sees(t), out });
                 }
             }
-            kernels.attend(&self.head(head), &mut queries, &mut room);
+            kernels.attend(&self.head(head), &mut queries, room);
         }
     }
 
     /// One token, where there are too few heads for the threads: its pages are dealt out, too.
-    fn attend_by_page(&self, kernels: &'static Kernels, team: &Team, t: usize, parts: &mut Vec<f32>, out: &mut [f32]) {
+    fn attend_by_page(
+        &self,
+        kernels: &'static Kernels,
+        team: &Team,
+        rooms: &mut [Room],
+        t: usize,
+        parts: &mut Vec<f32>,
+        out: &mut [f32],
+    ) {
         let Params { n_head, n_head_kv, head_dim, .. } = *self.params;
         let (group, part) = (n_head / n_head_kv, head_dim + PART);
         resize(parts, parts_len(n_head, head_dim));
@@ -270,10 +290,10 @@ impl Attended<'_> {
         for first in pages.clone().step_by(PAGES) {
             let n = PAGES.min(pages.end - first);
             let parts = &mut parts[..n_head_kv * n * group * part];
-            team.for_each_chunk(parts, group * part, |i, parts| {
+            team.for_each_chunk_with(rooms, parts, group * part, |room, i, parts| {
                 let (head, page) = (i / n, first + i % n);
                 let sees = sees.start.max(page * PAGE)..sees.end.min((page + 1) * PAGE);
-                self.attend_head(kernels, t, head, sees, parts);
+                self.attend_head(kernels, room, t, head, sees, parts);
             });
             for (head, merged) in merged.chunks_exact_mut(part).enumerate() {
                 let parts = &parts[head / group * n * group * part..][..n * group * part];

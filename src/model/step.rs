@@ -6,11 +6,11 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::cpu::{Activations, Cols, Matrix, Workspace, feed_forward, fuses, matmul};
+use crate::cpu::{Activations, Cols, Matrix, Room, Workspace, feed_forward, fuses, matmul};
 use crate::pool::Team;
 use crate::{Error, Gguf, Kernels, Result, Token};
 
-use super::attention::parts_len;
+use super::attention::{parts_len, queries};
 use super::kv::{Layout, Sequence};
 use super::outputs::Wanted;
 use super::params::Params;
@@ -41,6 +41,9 @@ pub(super) struct Widths {
     pub turns: usize,
     /// Parts of attention, of all tokens together.
     pub parts: usize,
+    /// Queries of a token that share a head of keys and values, and dimensions of the head.
+    pub group: usize,
+    pub head_dim: usize,
     /// Whether there are matrices of BF16, which is for the model to say, who sees all of them.
     pub bf16: bool,
 }
@@ -55,6 +58,8 @@ impl Widths {
             hidden: 0,
             turns: 0,
             parts: parts_len(p.n_head, p.head_dim),
+            group: p.n_head / p.n_head_kv,
+            head_dim: p.head_dim,
             bf16: false,
         }
     }
@@ -102,6 +107,8 @@ pub(super) struct Buffers {
     pub turns: Vec<[f32; 2]>,
     /// What attention of single pages gives.
     pub parts: Vec<f32>,
+    /// Each thread's, for attention.
+    pub rooms: Vec<Room>,
     pub work: Workspace,
 }
 
@@ -111,7 +118,8 @@ impl Buffers {
         let floats = 2 * w.embd + w.wide + w.middle + 2 * w.turns;
         let token = size_of::<(Token, usize)>().saturating_add(floats.saturating_mul(size_of::<f32>()));
         let parts = if threads > 1 { w.parts.saturating_mul(size_of::<f32>()) } else { 0 };
-        let work = Workspace::bytes(tokens, w.cols(), threads);
+        let room = size_of::<Room>() + Room::bytes(queries(tokens, w.group), w.head_dim);
+        let work = Workspace::bytes(tokens, w.cols(), threads).saturating_add(threads.saturating_mul(room));
         tokens.saturating_mul(token).saturating_add(parts).saturating_add(work)
     }
 
@@ -121,6 +129,8 @@ impl Buffers {
             [&self.x, &self.h, &self.wide, &self.middle, &self.parts].iter().map(|b| b.capacity()).sum();
         self.places.capacity() * size_of::<(Token, usize)>()
             + (floats + 2 * self.turns.capacity()) * size_of::<f32>()
+            + self.rooms.capacity() * size_of::<Room>()
+            + self.rooms.iter().map(Room::taken).sum::<usize>()
             + self.work.taken()
     }
 
@@ -140,6 +150,12 @@ impl Buffers {
         room(&mut self.middle, len(w.middle))?;
         room(&mut self.turns, len(w.turns))?;
         room(&mut self.parts, if threads > 1 { w.parts } else { 0 })?;
+        room(&mut self.rooms, threads)?;
+        self.rooms.resize_with(threads, Room::default);
+        for room in &mut self.rooms {
+            let no_memory = |bytes| Error::NoMemory { bytes, what: "attention" };
+            room.reserve(queries(tokens, w.group), w.head_dim).map_err(no_memory)?;
+        }
         self.work.reserve(tokens, w.cols(), threads)
     }
 }
