@@ -116,7 +116,10 @@ pub(super) unsafe fn rest<S: Simd, U: Unpack, const NT: usize>(
 ) {
     let mut rest = Rest::<S, U, NT> { s, panels, acc, format: PhantomData };
     for block in blocks {
-        fetch::<S, U>(s, ahead, block, false);
+        // (Rows that are taken in turn have asked for all of the next ones by then.)
+        if S::PAIRS {
+            fetch::<S, U>(s, ahead, block, false);
+        }
         // SAFETY: the caller's contract.
         unsafe { unpack::<S, U>(s, rows, block, &mut rest) };
     }
