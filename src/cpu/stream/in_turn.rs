@@ -7,6 +7,7 @@
 
 use std::hint::black_box;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use super::dots::{COLUMNS, met, row_dots, steps, sums, together};
 use super::sixteen::{add, rest};
@@ -29,7 +30,8 @@ pub(super) unsafe fn in_turn<S: Simd, U: Unpack, const NT: usize>(s: S, p: Strea
     assert!(pairs.len() == (blocks * U::LEN).div_ceil(COLUMNS) * 2, "pairs for these rows");
     assert!(panels.len() == blocks * U::LEN / BLOCK, "panels for these rows");
     let mut acc = [s.splat(0.0); NT];
-    let parts = blocks / of_part::<U>();
+    let whole = blocks - blocks % together::<U>();
+    let parts = whole.div_ceil(of_part::<U>());
     // By part and place, then row.
     let mut kept = [[MaybeUninit::<S::I>::uninit(); 16]; MOST];
     let (kept, _) = kept.as_chunks_mut::<NT>();
@@ -42,8 +44,8 @@ pub(super) unsafe fn in_turn<S: Simd, U: Unpack, const NT: usize>(s: S, p: Strea
                 // SAFETY: the caller's contract for the blocks; as many pairs were seen as they have.
                 let dots = unsafe {
                     let ahead = ahead.wrapping_add(block * size_of::<U>());
-                    let blocks = rows.one(row, block, size_of::<U>());
-                    sixteen_groups::<S, U, NT>(s, blocks, ahead, of_block::<U, NT>(pairs, block))
+                    let row = rows.one(row, block, size_of::<U>());
+                    sixteen_groups::<S, U, NT>(s, row, whole - block, ahead, of_block::<U, NT>(pairs, block))
                 };
                 for t in 0..NT {
                     kept[t][row] = MaybeUninit::new(dots[t]);
@@ -51,17 +53,20 @@ pub(super) unsafe fn in_turn<S: Simd, U: Unpack, const NT: usize>(s: S, p: Strea
             }
             if some.end == parts {
                 // What ends the row: where each one's last lines were missing, a token of SmolLM2 took half as long again.
-                let [whole, end] = [parts * of_part::<U>(), blocks].map(|block| block * size_of::<U>());
+                let [whole, end] = [whole, blocks].map(|block| block * size_of::<U>());
                 s.prefetch_lines(ahead.wrapping_add(whole), (end - whole).div_ceil(64), false);
             }
         }
         for (part, kept) in some.zip(kept.iter()) {
+            let block = part * of_part::<U>();
             // SAFETY: all rows' have just been written; as above.
-            acc = unsafe { chains::<S, U, NT>(s, rows, part * of_part::<U>(), written(kept), pairs, acc) };
+            acc = unsafe {
+                chains::<S, U, NT>(s, rows, block..whole.min(block + of_part::<U>()), written(kept), pairs, acc)
+            };
         }
     }
     // SAFETY: the caller's contract.
-    unsafe { rest::<S, U, NT>(s, rows, parts * of_part::<U>()..blocks, ahead, panels, acc, out) };
+    unsafe { rest::<S, U, NT>(s, rows, whole..blocks, ahead, panels, acc, out) };
 }
 
 /// Blocks of a row that make a part: sixteen groups.
@@ -79,8 +84,8 @@ unsafe fn of_block<U: Unpack, const NT: usize>(pairs: &[Pair<NT>], block: usize)
     unsafe { pairs.get_unchecked(block * U::LEN / (2 * BLOCK)..) }
 }
 
-/// The dot products of sixteen groups of a row, from its first one of `blocks` on: that of group `4s + q` in lane `4q + s`.
-/// As many bytes are asked for at `ahead`.
+/// The dot products of sixteen groups of a row, or as many as there are in `some` blocks: that of group `4s + q` in lane
+/// `4q + s`. As many bytes are asked for at `ahead`.
 ///
 /// # Safety
 /// The blocks are there, and so are the pairs that they meet.
@@ -88,6 +93,7 @@ unsafe fn of_block<U: Unpack, const NT: usize>(pairs: &[Pair<NT>], block: usize)
 unsafe fn sixteen_groups<S: Simd, U: Unpack, const NT: usize>(
     s: S,
     blocks: BlockRows,
+    some: usize,
     ahead: *const u8,
     pairs: &[Pair<NT>],
 ) -> [S::I; NT] {
@@ -95,13 +101,15 @@ unsafe fn sixteen_groups<S: Simd, U: Unpack, const NT: usize>(
     // (A macro, not a closure: a closure that is not inlined would lose the target features.)
     macro_rules! steps {
         ($($step:literal)*) => {$({
-            // The lines that begin in as much as this step reads.
-            let (from, to) = const { (lines::<U>($step), lines::<U>($step + 1)) };
-            s.prefetch_lines(ahead.wrapping_add(64 * from), to - from, false);
             let (block, step) = const { ($step / steps::<U>() * together::<U>(), $step % steps::<U>()) };
-            // SAFETY: the caller's contract.
-            let pairs = unsafe { met::<U, NT>(pairs, block * U::LEN, step) };
-            lanes[$step] = row_dots::<S, U, NT>(s, blocks.next(block), 0, step, pairs);
+            if block == 0 || block < some {
+                // The lines that begin in as much as this step reads.
+                let (from, to) = const { (lines::<U>($step), lines::<U>($step + 1)) };
+                s.prefetch_lines(ahead.wrapping_add(64 * from), to - from, false);
+                // SAFETY: the caller's contract.
+                let pairs = unsafe { met::<U, NT>(pairs, block * U::LEN, step) };
+                lanes[$step] = row_dots::<S, U, NT>(s, blocks.next(block), 0, step, pairs);
+            }
         })*};
     }
     steps!(0 1 2 3);
@@ -123,8 +131,8 @@ const fn lines<U: Unpack>(step: usize) -> usize {
     (step * of_part::<U>() * size_of::<U>()).div_ceil(4 * 64)
 }
 
-/// The chains' next steps, through the sixteen groups that begin with block `first`, with what [`sixteen_groups`] has given for
-/// each row.
+/// The chains' next steps, through the sixteen groups of `blocks` or fewer, with what [`sixteen_groups`] has given for each
+/// row.
 ///
 /// # Safety
 /// The rows and `pairs` have these blocks.
@@ -132,7 +140,7 @@ const fn lines<U: Unpack>(step: usize) -> usize {
 unsafe fn chains<S: Simd, U: Unpack, const NT: usize>(
     s: S,
     rows: Rows,
-    first: usize,
+    blocks: Range<usize>,
     dots: &[[S::I; 16]; NT],
     pairs: &[Pair<NT>],
     mut acc: [S::F; NT],
@@ -141,8 +149,7 @@ unsafe fn chains<S: Simd, U: Unpack, const NT: usize>(
     for t in 0..NT {
         shared(s, Transpose::<S> { rows: &dots[t], lanes: &mut by_group[t] });
     }
-    for i in 0..const { 4 / steps::<U>() } {
-        let block = first + i * const { together::<U>() };
+    for (i, block) in blocks.step_by(together::<U>()).enumerate().take(const { 4 / steps::<U>() }) {
         // SAFETY: the caller's contract.
         let factors = U::factors_sixteen(s, unsafe { rows.block(block, size_of::<U>()) });
         macro_rules! steps {
