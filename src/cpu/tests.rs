@@ -101,7 +101,7 @@ fn matmul_is_scalar_bit_for_bit() {
     for ty in types() {
         // Floats of so many columns too that their rows meet some tokens before the others.
         let long = (17, if ty.block_len() == 1 { 400 } else { 3 });
-        for (rows, blocks) in [(1, 1), (15, 2), (16, 1), long, (16, 20), (50, 2), (133, 1)] {
+        for (rows, blocks) in [(1, 1), (15, 2), (16, 1), long, (16, 20), (16, 27), (50, 2), (133, 1)] {
             let cols = blocks * ty.block_len().max(19);
             let data = random.weights(ty, rows * cols);
             let eight = Matrix { ty, data: &data, rows, cols, fine: false };
