@@ -53,7 +53,7 @@ class Build:
         self.call("pumice_session_new", self.model, self.options, ctypes.byref(self.session))
         self.depth = depth
         if depth:
-            self.feed(depth)
+            self.feed(some(depth))
 
     def call(self, function, *args):
         if getattr(self.pumice, function)(*args, self.error):
@@ -62,15 +62,20 @@ class Build:
     def seconds(self, steps, count):
         """Of so many steps of so many tokens, after a step of one, which brings back what caches had of the model."""
         self.call("pumice_session_seq_truncate", self.session, ctypes.c_int32(0), ctypes.c_size_t(self.depth))
-        self.feed(1)
+        self.feed(some(1))
+        tokens = some(count)
         begin = time.perf_counter()
         for _ in range(steps):
-            self.feed(count)
+            self.feed(tokens)
         return time.perf_counter() - begin
 
-    def feed(self, count):
-        tokens = (ctypes.c_int32 * count)(*(TOKENS[i % len(TOKENS)] for i in range(count)))
-        self.call("pumice_session_decode", self.session, tokens, ctypes.c_size_t(count))
+    def feed(self, tokens):
+        self.call("pumice_session_decode", self.session, tokens, ctypes.c_size_t(len(tokens)))
+
+
+def some(count):
+    """So many tokens, as the library takes them."""
+    return (ctypes.c_int32 * count)(*(TOKENS[i % len(TOKENS)] for i in range(count)))
 
 
 class Memory:
