@@ -44,8 +44,8 @@ pub(super) unsafe fn in_turn<S: Simd, U: Unpack, const NT: usize>(s: S, p: Strea
                 // SAFETY: the caller's contract for the blocks; as many pairs were seen as they have.
                 let dots = unsafe {
                     let ahead = ahead.wrapping_add(block * size_of::<U>());
-                    let row = rows.one(row, block, size_of::<U>());
-                    sixteen_groups::<S, U, NT>(s, row, whole - block, ahead, of_block::<U, NT>(pairs, block))
+                    let blocks = rows.one(row, block, size_of::<U>());
+                    sixteen_groups::<S, U, NT>(s, blocks, whole - block, ahead, of_block::<U, NT>(pairs, block))
                 };
                 for t in 0..NT {
                     kept[t][row] = MaybeUninit::new(dots[t]);
@@ -60,13 +60,11 @@ pub(super) unsafe fn in_turn<S: Simd, U: Unpack, const NT: usize>(s: S, p: Strea
         for (part, kept) in some.zip(kept.iter()) {
             let block = part * of_part::<U>();
             // SAFETY: all rows' have just been written; as above.
-            acc = unsafe {
-                chains::<S, U, NT>(s, rows, block..whole.min(block + of_part::<U>()), written(kept), pairs, acc)
-            };
+            acc = unsafe { chains::<S, U, NT>(s, rows, block..whole, written(kept), pairs, acc) };
         }
     }
     // SAFETY: the caller's contract.
-    unsafe { rest::<S, U, NT>(s, rows, whole..blocks, ahead, panels, acc, out) };
+    unsafe { rest::<S, U, NT>(s, rows, whole..blocks, panels, acc, out) };
 }
 
 /// Blocks of a row that make a part: sixteen groups.
@@ -131,7 +129,7 @@ const fn lines<U: Unpack>(step: usize) -> usize {
     (step * of_part::<U>() * size_of::<U>()).div_ceil(4 * 64)
 }
 
-/// The chains' next steps, through the sixteen groups of `blocks` or fewer, with what [`sixteen_groups`] has given for each
+/// The chains' next steps, through the first sixteen groups of `blocks` or fewer, with what [`sixteen_groups`] has given for each
 /// row.
 ///
 /// # Safety

@@ -96,11 +96,14 @@ pub(super) unsafe fn sixteen<S: Simd, U: Unpack, const NT: usize>(s: S, p: Strea
             chains!(&factors, 2 3);
         }
     }
+    for block in whole..blocks {
+        fetch::<S, U>(s, ahead, block, false);
+    }
     // SAFETY: the caller's contract.
-    unsafe { rest::<S, U, NT>(s, rows, whole..blocks, ahead, panels, acc, sums) };
+    unsafe { rest::<S, U, NT>(s, rows, whole..blocks, panels, acc, sums) };
 }
 
-/// The end of the rows' chains: blocks of thirty-two columns that are no four, one by one.
+/// The end of the rows' chains: blocks of thirty-two columns that are no four, one by one. What is next has been asked for.
 ///
 /// # Safety
 /// As for [`super::streamed`].
@@ -109,17 +112,12 @@ pub(super) unsafe fn rest<S: Simd, U: Unpack, const NT: usize>(
     s: S,
     rows: Rows,
     blocks: Range<usize>,
-    ahead: *const u8,
     panels: &[Panel<NT>],
     acc: [S::F; NT],
     sums: &mut [[f32; 16]; NT],
 ) {
     let mut rest = Rest::<S, U, NT> { s, panels, acc, format: PhantomData };
     for block in blocks {
-        // (Rows that are taken in turn have asked for all of the next ones by then.)
-        if S::PAIRS {
-            fetch::<S, U>(s, ahead, block, false);
-        }
         // SAFETY: the caller's contract.
         unsafe { unpack::<S, U>(s, rows, block, &mut rest) };
     }
