@@ -29,9 +29,16 @@ mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
+use std::collections::TryReserveError;
+
 pub use attention::{HeadPages, PART, Query, Room};
 pub use kv::{KvType, MAX_HEAD_DIM, PAGE};
 pub use matmul::{Cols, Matrix, Workspace, feed_forward, fuses, matmul};
 pub use panel::Activations;
 pub use peaks::Peaks;
 pub use table::Kernels;
+
+/// Takes memory so that a buffer can have so many elements, and no more than that.
+pub(crate) fn room<T>(buffer: &mut Vec<T>, len: usize) -> Result<(), TryReserveError> {
+    buffer.try_reserve_exact(len.saturating_sub(buffer.len()))
+}

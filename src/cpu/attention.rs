@@ -13,7 +13,6 @@
 //!
 //! so a query's result does not depend on who else is computed with it, nor on who computes which page.
 
-use std::collections::TryReserveError;
 use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
@@ -21,6 +20,7 @@ use bytemuck::{Pod, Zeroable};
 use super::kv::{Cache, FEW, KvType, MAX_HEAD_DIM, PAGE, Panels, Values, chains, fetch};
 use super::math::exp2;
 use super::panel::Panel;
+use super::room;
 use super::vector::{Simd, Task};
 
 /// One key-value head in the pages of a sequence.
@@ -104,9 +104,6 @@ impl Room {
 
     /// Takes the memory for so many queries of a head, or says how many bytes could not be had.
     pub fn reserve(&mut self, queries: usize, head_dim: usize) -> Result<(), usize> {
-        fn room<T>(part: &mut Vec<T>, len: usize) -> Result<(), TryReserveError> {
-            part.try_reserve_exact(len.saturating_sub(part.len()))
-        }
         let no_memory = |_| Self::bytes(queries, head_dim);
         let [running, weights, wide, panels] = Self::lengths(queries, head_dim);
         room(&mut self.running, running).map_err(no_memory)?;

@@ -20,6 +20,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::float::{Float, Lines, Product, meet, near_places};
+use super::room;
 use super::tile::Tile;
 use super::vector::Simd;
 
@@ -189,8 +190,7 @@ impl Rounded {
 
     /// Takes the memory for them, or says how many bytes could not be had.
     pub fn reserve(&mut self, tokens: usize, cols: usize) -> Result<(), usize> {
-        let more = Self::most(tokens, cols).saturating_sub(self.pieces.len());
-        self.pieces.try_reserve_exact(more).map_err(|_| Self::bytes(tokens, cols))
+        room(&mut self.pieces, Self::most(tokens, cols)).map_err(|_| Self::bytes(tokens, cols))
     }
 
     /// Bytes of that.

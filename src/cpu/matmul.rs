@@ -8,6 +8,7 @@ use bytemuck::cast_slice;
 use super::bf16::{self, Piece, Rounded};
 use super::glu::Hidden;
 use super::panel::{BLOCK, Panels, Places, Round, quantize_few};
+use super::room;
 use super::stream::Pairs;
 use super::table::Kernels;
 use super::tile::{TOGETHER, Tile};
@@ -90,8 +91,7 @@ impl Workspace {
         self.hidden.reserve(tokens, cols.hidden).map_err(no_memory)?;
         self.bf16.reserve(tokens, cols.rounded()).map_err(no_memory)?;
         self.pairs.reserve(tokens, cols).map_err(no_memory)?;
-        let more = threads.saturating_sub(self.tiles.len());
-        self.tiles.try_reserve_exact(more).map_err(|_| no_memory(threads * size_of::<Mutex<Tile>>()))?;
+        room(&mut self.tiles, threads).map_err(|_| no_memory(threads * size_of::<Mutex<Tile>>()))?;
         self.tiles.resize_with(threads, Mutex::default);
         for tile in self.tiles.iter_mut().filter(|_| tokens > 1) {
             let tile = tile.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());

@@ -332,8 +332,7 @@ impl Panels {
     /// Takes the memory for that, or says how many bytes could not be had.
     pub(super) fn reserve(&mut self, places: usize, cols: usize) -> Result<(), usize> {
         fn room<const NT: usize>(panels: &mut Vec<Panel<NT>>, len: usize) -> Result<(), usize> {
-            let more = len.saturating_sub(panels.len());
-            panels.try_reserve_exact(more).map_err(|_| len.saturating_mul(size_of::<Panel<NT>>()))
+            super::room(panels, len).map_err(|_| len.saturating_mul(size_of::<Panel<NT>>()))
         }
         let [fours, two, one] = Self::most(places, cols);
         room(&mut self.fours, fours)?;

@@ -18,6 +18,7 @@
 //! Instruction sets with few registers have no room for what sixteen rows meet together: they take the rows
 //! [`in_turn`], each from end to end.
 
+use super::room;
 use std::ops::Range;
 
 use super::matmul::Cols;
@@ -89,8 +90,8 @@ impl Pairs {
     pub(super) fn reserve(&mut self, tokens: usize, cols: Cols) -> Result<(), usize> {
         let [one, two] = Self::most(tokens, cols);
         let no_memory = |_| Self::bytes(tokens, cols);
-        self.one.try_reserve_exact(one.saturating_sub(self.one.len())).map_err(no_memory)?;
-        self.two.try_reserve_exact(two.saturating_sub(self.two.len())).map_err(no_memory)
+        room(&mut self.one, one).map_err(no_memory)?;
+        room(&mut self.two, two).map_err(no_memory)
     }
 
     /// Bytes of that.

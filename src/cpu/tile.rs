@@ -88,7 +88,7 @@ impl Tile {
     /// not be had.
     pub fn reserve(&mut self, places: usize, cols: usize, bf16_cols: usize) -> Result<(), usize> {
         fn room<T>(part: &mut Vec<T>, len: usize) -> Result<(), TryReserveError> {
-            part.try_reserve_exact(apart::<T>(len).saturating_sub(part.len()))
+            super::room(part, apart::<T>(len))
         }
         let no_memory = |_| Self::bytes(places, cols, bf16_cols);
         let groups = places.div_ceil(TOGETHER);

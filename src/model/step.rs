@@ -139,8 +139,7 @@ impl Buffers {
     pub fn reserve(&mut self, w: &Widths, tokens: usize, threads: usize) -> Result<()> {
         fn room<T>(buffer: &mut Vec<T>, len: usize) -> Result<()> {
             let bytes = len.saturating_mul(size_of::<T>());
-            let more = len.saturating_sub(buffer.len());
-            buffer.try_reserve_exact(more).map_err(|_| Error::NoMemory { bytes, what: "a step's buffers" })
+            crate::cpu::room(buffer, len).map_err(|_| Error::NoMemory { bytes, what: "a step's buffers" })
         }
         let len = |width: usize| tokens.saturating_mul(width);
         room(&mut self.places, tokens)?;
